@@ -1,0 +1,1 @@
+//! Evidence, Endorsements, Reference Values, Appraisal Policy and Attestation Result.

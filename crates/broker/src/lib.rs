@@ -1,0 +1,1 @@
+//! The decision to release a key, and the state it needs.

@@ -1,0 +1,3 @@
+//! The decision to release a key, and the state it needs.
+
+fn main() {}

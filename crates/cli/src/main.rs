@@ -1,0 +1,3 @@
+//! The party's command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Digests, canonical JSON, signed statements, wrapped keys, keys of tables, sealed blobs.

@@ -1,0 +1,1 @@
+//! The worker: attesters, engines, and one exit through which every result leaves.

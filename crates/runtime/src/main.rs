@@ -1,0 +1,3 @@
+//! The worker: attesters, engines, and one exit through which every result leaves.
+
+fn main() {}

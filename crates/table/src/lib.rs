@@ -1,0 +1,1 @@
+//! Sealing and opening of tables: Parquet with modular encryption.

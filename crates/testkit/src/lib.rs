@@ -1,0 +1,1 @@
+//! A whole room in one process, a fixed clock, forged chains; never published.

@@ -1,0 +1,1 @@
+//! The Merkle log's arithmetic: tiles, checkpoints, proofs, witnesses.

@@ -1,0 +1,1 @@
+//! Messages, error codes, the attested channel and its clients.
