@@ -1,0 +1,1 @@
+//! Sealed blobs and results: age files that any age tool opens.
