@@ -91,14 +91,19 @@ impl WitnessKey {
         if time > i64::MAX as u64 {
             return None;
         }
-        self.0.verifies(&cosigned_text(time, text), signature).then_some(time)
+        self.0
+            .verifies(&cosigned_text(time, text), signature)
+            .then_some(time)
     }
 }
 
 impl LogSigner {
     /// The signer of the log `origin`.
     pub fn new(origin: &str, secret: SigningKey) -> Result<Self, TlogError> {
-        Ok(Self { key: LogKey::new(origin, secret.verifying_key())?, secret })
+        Ok(Self {
+            key: LogKey::new(origin, secret.verifying_key())?,
+            secret,
+        })
     }
 
     /// The public half.
@@ -115,7 +120,10 @@ impl LogSigner {
 impl WitnessSigner {
     /// The signer of the witness `name`.
     pub fn new(name: &str, secret: SigningKey) -> Result<Self, TlogError> {
-        Ok(Self { key: WitnessKey::new(name, secret.verifying_key())?, secret })
+        Ok(Self {
+            key: WitnessKey::new(name, secret.verifying_key())?,
+            secret,
+        })
     }
 
     /// The public half.
@@ -123,7 +131,11 @@ impl WitnessSigner {
         &self.key
     }
 
-    pub(crate) fn cosign(&self, text: &[u8], time: u64) -> Result<signed_note::Signature, TlogError> {
+    pub(crate) fn cosign(
+        &self,
+        text: &[u8],
+        time: u64,
+    ) -> Result<signed_note::Signature, TlogError> {
         let mut cosignature = time.to_be_bytes().to_vec();
         cosignature.extend_from_slice(&self.secret.sign(&cosigned_text(time, text)).to_bytes());
         note_signature(self.key.name(), self.key.id(), cosignature)
@@ -144,9 +156,14 @@ impl<const TYPE: u8> NoteKey<TYPE> {
             && !name.chars().any(char::is_control)
             && !public.is_weak();
         if !sound {
-            return Err(TlogError::MalformedKey(name.chars().take(MAX_NAME_BYTES).collect()));
+            return Err(TlogError::MalformedKey(
+                name.chars().take(MAX_NAME_BYTES).collect(),
+            ));
         }
-        Ok(Self { name: name.to_owned(), public })
+        Ok(Self {
+            name: name.to_owned(),
+            public,
+        })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -172,7 +189,12 @@ impl<const TYPE: u8> NoteKey<TYPE> {
     }
 
     fn text(&self) -> String {
-        format!("{}+{:08x}+{}", self.name, self.id(), STANDARD.encode(self.material()))
+        format!(
+            "{}+{:08x}+{}",
+            self.name,
+            self.id(),
+            STANDARD.encode(self.material())
+        )
     }
 
     fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
@@ -181,7 +203,11 @@ impl<const TYPE: u8> NoteKey<TYPE> {
     }
 }
 
-fn note_signature(name: &str, id: u32, bytes: Vec<u8>) -> Result<signed_note::Signature, TlogError> {
+fn note_signature(
+    name: &str,
+    id: u32,
+    bytes: Vec<u8>,
+) -> Result<signed_note::Signature, TlogError> {
     signed_note::Signature::new(name.to_owned(), id, bytes)
         .map_err(|_| TlogError::MalformedKey(name.to_owned()))
 }
@@ -197,9 +223,9 @@ macro_rules! text_form {
             type Err = TlogError;
 
             fn from_str(text: &str) -> Result<Self, TlogError> {
-                NoteKey::parse(text)
-                    .map(Self)
-                    .ok_or_else(|| TlogError::MalformedKey(text.chars().take(MAX_KEY_BYTES).collect()))
+                NoteKey::parse(text).map(Self).ok_or_else(|| {
+                    TlogError::MalformedKey(text.chars().take(MAX_KEY_BYTES).collect())
+                })
             }
         }
 

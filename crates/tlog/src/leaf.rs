@@ -8,7 +8,6 @@ use std::fmt;
 
 use envelope::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
 use crate::TreeHash;
 
@@ -42,12 +41,8 @@ impl Commitment {
     /// SHA-256 over the domain `glovebox leaf v1`, the kind, the record's digest and the salt, each preceded by its length in
     /// bytes as a 64-bit big-endian number.
     pub fn new(kind: &str, record: &Digest, salt: &[u8; 32]) -> Self {
-        let mut hash = Sha256::new();
-        for part in [DOMAIN, kind.as_bytes(), record.as_bytes(), salt] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        let parts: [&[u8]; 3] = [kind.as_bytes(), record.as_bytes(), salt];
+        Self(*Digest::of_parts(DOMAIN, &parts).as_bytes())
     }
 
     /// Takes the 32 bytes of an entry that was read from a log.
@@ -81,7 +76,9 @@ impl fmt::Debug for Commitment {
 
 impl fmt::Debug for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Opening")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,4 +90,4 @@ fn read_salt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::
     TreeHash::deserialize(deserializer).map(|salt| *salt.as_bytes())
 }
 
-const DOMAIN: &[u8] = b"glovebox leaf v1";
+const DOMAIN: &str = "glovebox leaf v1";

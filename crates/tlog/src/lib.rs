@@ -33,7 +33,7 @@ pub use hash::TreeHash;
 pub use key::{LogKey, LogSigner, WitnessKey, WitnessSigner};
 pub use leaf::{Commitment, Opening, Record};
 pub use memory::LogTree;
-pub use proof::{ConsistencyProof, Head, InclusionProof, Included, LogProof, MAX_PROOF_LINES};
+pub use proof::{ConsistencyProof, Head, Included, InclusionProof, LogProof, MAX_PROOF_LINES};
 pub use tile::{Tile, TileKind, decode_bundle, encode_bundle, tile_path};
 pub use tree::{Appended, Appender, HashReader, prove_consistency, prove_inclusion, root};
 pub use witness::{Cosigned, Rollback, WitnessPolicy};
