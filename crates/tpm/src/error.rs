@@ -7,9 +7,10 @@
 use std::fmt;
 use std::io;
 
+use attest::HashAlgorithm;
+
 use crate::address::Address;
 use crate::marshal::Malformed;
-use crate::pcr::Bank;
 
 /// Why an operation on a TPM failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,12 @@ pub enum TpmError {
         /// The TPM's reason.
         code: ResponseCode,
     },
+    /// A part of the credential is not a buffer with its length in front.
+    #[error("the credential is malformed at: {what}")]
+    CredentialMalformed {
+        /// The part.
+        what: &'static str,
+    },
     /// A saved key or sealed secret belongs to another TPM, or was altered.
     #[error(
         "the TPM does not recognise the blob as its own\nhint: a saved key or sealed secret opens only in the TPM that made it, and not after that was cleared"
@@ -96,18 +103,18 @@ pub enum TpmError {
         index: u32,
     },
     /// A PCR bank was named that the TPM does not keep.
-    #[error("the TPM does not keep the {bank} bank of PCR {index}")]
+    #[error("the TPM does not keep the {} bank of PCR {index}", .bank.name())]
     InactiveBank {
         /// The bank.
-        bank: Bank,
+        bank: HashAlgorithm,
         /// The register.
         index: u8,
     },
     /// A digest has not the length of its bank.
-    #[error("a digest for the {bank} bank has {length} bytes, not {}", .bank.digest_length())]
+    #[error("a digest for the {} bank has {length} bytes, not {}", .bank.name(), .bank.size())]
     DigestLength {
         /// The bank.
-        bank: Bank,
+        bank: HashAlgorithm,
         /// The length given, in bytes.
         length: usize,
     },

@@ -208,8 +208,8 @@ impl Tpm {
         self.flush_handle(key.handle)
     }
 
-    /// Opens a challenge made for `endorsement` and `attestation` together (TPM 2.0 Part 1, section 24). `id_object` and
-    /// `encrypted_secret` are the contents of TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET, without their outer lengths.
+    /// Opens a challenge made for `endorsement` and `attestation` together (TPM 2.0 Part 1, section 24). `id_object` is a
+    /// TPM2B_ID_OBJECT and `encrypted_secret` a TPM2B_ENCRYPTED_SECRET, with their lengths in front.
     ///
     /// # Errors
     /// [`TpmError::CredentialRefused`] when it was made for another pair of keys, or altered.
@@ -220,13 +220,22 @@ impl Tpm {
         id_object: &[u8],
         encrypted_secret: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
+        let whole = |bytes, what| {
+            let mut reader = Reader::new(bytes);
+            reader
+                .sized(what)
+                .and_then(|_| reader.end(what))
+                .map_err(|_| TpmError::CredentialMalformed { what })
+        };
+        whole(id_object, "TPM2B_ID_OBJECT")?;
+        whole(encrypted_secret, "TPM2B_ENCRYPTED_SECRET")?;
         let key = self.load_endorsement(endorsement)?;
         self.with_handle(key, |tpm, key| {
             let session = tpm.start_session(Session::Policy, endorsement.kind.name_algorithm())?;
             tpm.with_handle(session, |tpm, session| {
                 tpm.satisfy_endorsement_policy(endorsement.kind, session)?;
                 let authorizations = [Authorization::Empty, Authorization::Policy(session)];
-                let parameters = Writer::new().sized(id_object).sized(encrypted_secret);
+                let parameters = Writer::new().bytes(id_object).bytes(encrypted_secret);
                 tpm.run(
                     Code::ActivateCredential,
                     &[attestation.handle, key],

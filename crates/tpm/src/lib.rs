@@ -16,10 +16,12 @@
 //! TPM, sees what passes; the assurance tiers `tpm` and `software-tpm` say so.
 
 mod address;
+mod attester;
 mod command;
 mod error;
 mod keys;
 mod marshal;
+pub mod measure;
 mod pcr;
 mod seal;
 mod software;
@@ -28,9 +30,11 @@ mod tpm;
 mod transport;
 
 pub use address::{Address, AddressError};
+pub use attest::{HashAlgorithm, PcrValue};
+pub use attester::{Attester, AttesterError};
 pub use error::{ResponseCode, TpmError};
 pub use keys::{AttestationKey, EndorsementKey, KeyKind, Quote, SavedKey};
-pub use pcr::{Bank, PcrSelection, PcrValue, SelectionError};
+pub use pcr::{PcrSelection, SelectionError};
 pub use seal::{MAX_SEALED, SealedBlob};
 pub use software::{SoftwareTpm, SoftwareTpmError};
 pub use template::EndorsementKind;

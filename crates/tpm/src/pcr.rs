@@ -6,101 +6,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::digest;
+use attest::HashAlgorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::marshal::{Malformed, Reader, Writer};
-
-/// A hash algorithm of which a TPM keeps a bank of registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bank {
-    /// SHA-1: kept by old TPMs, never enough alone.
-    Sha1,
-    /// SHA-256.
-    Sha256,
-    /// SHA-384.
-    Sha384,
-    /// SHA-512.
-    Sha512,
-}
-
-impl Bank {
-    /// All banks.
-    pub const ALL: [Bank; 4] = [Bank::Sha1, Bank::Sha256, Bank::Sha384, Bank::Sha512];
-
-    /// The algorithm's number in the TCG registry (TPM_ALG_ID).
-    #[must_use]
-    pub fn algorithm(self) -> u16 {
-        match self {
-            Bank::Sha1 => 0x0004,
-            Bank::Sha256 => 0x000b,
-            Bank::Sha384 => 0x000c,
-            Bank::Sha512 => 0x000d,
-        }
-    }
-
-    /// The bank with that TPM_ALG_ID, if it is a known one.
-    #[must_use]
-    pub fn from_algorithm(algorithm: u16) -> Option<Bank> {
-        Bank::ALL
-            .into_iter()
-            .find(|bank| bank.algorithm() == algorithm)
-    }
-
-    /// The length of a register in bytes.
-    #[must_use]
-    pub fn digest_length(self) -> usize {
-        match self {
-            Bank::Sha1 => 20,
-            Bank::Sha256 => 32,
-            Bank::Sha384 => 48,
-            Bank::Sha512 => 64,
-        }
-    }
-
-    /// The digest of `data` in this bank's algorithm.
-    #[must_use]
-    pub fn digest(self, data: &[u8]) -> Vec<u8> {
-        let algorithm = match self {
-            Bank::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            Bank::Sha256 => &digest::SHA256,
-            Bank::Sha384 => &digest::SHA384,
-            Bank::Sha512 => &digest::SHA512,
-        };
-        digest::digest(algorithm, data).as_ref().to_vec()
-    }
-}
-
-impl fmt::Display for Bank {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Bank::Sha1 => "sha1",
-            Bank::Sha256 => "sha256",
-            Bank::Sha384 => "sha384",
-            Bank::Sha512 => "sha512",
-        })
-    }
-}
-
-/// One register's value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PcrValue {
-    /// Its bank.
-    pub bank: Bank,
-    /// Its number, 0 to 23.
-    pub index: u8,
-    /// Its value, as long as the bank's digests.
-    #[serde(with = "crate::keys::hex_bytes")]
-    pub value: Vec<u8>,
-}
 
 /// Which registers of which banks: at least one register, each bank once, in a fixed order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PcrSelection {
-    banks: Vec<(Bank, u32)>,
+    banks: Vec<(HashAlgorithm, u32)>,
 }
 
 impl PcrSelection {
@@ -108,7 +23,7 @@ impl PcrSelection {
     ///
     /// # Errors
     /// [`SelectionError`] when there are none, or one is above 23.
-    pub fn of(bank: Bank, indices: &[u8]) -> Result<Self, SelectionError> {
+    pub fn of(bank: HashAlgorithm, indices: &[u8]) -> Result<Self, SelectionError> {
         Ok(PcrSelection {
             banks: vec![(bank, bits(indices)?)],
         })
@@ -118,7 +33,7 @@ impl PcrSelection {
     ///
     /// # Errors
     /// [`SelectionError`] when there are none, one is above 23, or the bank was named before.
-    pub fn and(mut self, bank: Bank, indices: &[u8]) -> Result<Self, SelectionError> {
+    pub fn and(mut self, bank: HashAlgorithm, indices: &[u8]) -> Result<Self, SelectionError> {
         if self.banks.iter().any(|(known, _)| *known == bank) {
             return Err(SelectionError::Repeated { bank });
         }
@@ -127,7 +42,7 @@ impl PcrSelection {
     }
 
     /// The registers in the order in which a quote digests them: bank by bank, ascending.
-    pub fn registers(&self) -> impl Iterator<Item = (Bank, u8)> + '_ {
+    pub fn registers(&self) -> impl Iterator<Item = (HashAlgorithm, u8)> + '_ {
         self.banks.iter().flat_map(|(bank, bits)| {
             (0..COUNT)
                 .filter(move |index| bits & (1 << index) != 0)
@@ -140,15 +55,13 @@ impl PcrSelection {
         writer = writer.u32(u32::try_from(self.banks.len()).unwrap_or(u32::MAX));
         for (bank, bits) in &self.banks {
             let [first, second, third, _] = bits.to_le_bytes();
-            writer = writer
-                .u16(bank.algorithm())
-                .sized_by_byte(&[first, second, third]);
+            writer = writer.u16(bank.id()).sized_by_byte(&[first, second, third]);
         }
         writer
     }
 
     /// Reads a TPML_PCR_SELECTION, leaving out unknown algorithms; the bits of each bank.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Vec<(Bank, u32)>, Malformed> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Vec<(HashAlgorithm, u32)>, Malformed> {
         let count = reader.u32("number of PCR banks")?;
         if count > 16 {
             return Err(Malformed("number of PCR banks"));
@@ -166,7 +79,7 @@ impl PcrSelection {
             {
                 bits |= u32::from(*byte) << (8 * position);
             }
-            if let Some(bank) = Bank::from_algorithm(algorithm) {
+            if let Some(bank) = HashAlgorithm::from_id(algorithm) {
                 banks.push((bank, bits));
             }
         }
@@ -174,7 +87,7 @@ impl PcrSelection {
     }
 
     /// The selection left after the registers in `taken`, or nothing.
-    pub(crate) fn without(&self, taken: &[(Bank, u32)]) -> Option<Self> {
+    pub(crate) fn without(&self, taken: &[(HashAlgorithm, u32)]) -> Option<Self> {
         let mut banks = self.banks.clone();
         for (bank, bits) in &mut banks {
             for (_, seen) in taken.iter().filter(|(other, _)| other == bank) {
@@ -204,9 +117,9 @@ impl FromStr for PcrSelection {
                 text: part.to_owned(),
             };
             let (name, list) = part.split_once(':').ok_or_else(wrong)?;
-            let bank = Bank::ALL
+            let bank = BANKS
                 .into_iter()
-                .find(|bank| bank.to_string() == name)
+                .find(|bank| bank.name() == name)
                 .ok_or_else(wrong)?;
             let indices: Result<Vec<u8>, _> = list.split(',').map(str::parse).collect();
             if banks.iter().any(|(known, _)| *known == bank) {
@@ -238,8 +151,8 @@ impl fmt::Display for PcrSelection {
         for (bank, index) in self.registers() {
             match last {
                 Some(same) if same == bank => write!(out, ",{index}")?,
-                Some(_) => write!(out, "+{bank}:{index}")?,
-                None => write!(out, "{bank}:{index}")?,
+                Some(_) => write!(out, "+{}:{index}", bank.name())?,
+                None => write!(out, "{}:{index}", bank.name())?,
             }
             last = Some(bank);
         }
@@ -260,10 +173,10 @@ pub enum SelectionError {
         index: u8,
     },
     /// A bank was named twice.
-    #[error("the {bank} bank is named twice")]
+    #[error("the {} bank is named twice", .bank.name())]
     Repeated {
         /// The bank.
-        bank: Bank,
+        bank: HashAlgorithm,
     },
     /// A part of the text is not a bank with numbers.
     #[error("`{text}` does not select PCRs\nhint: write for example `sha256:0,8,12`")]
@@ -295,6 +208,13 @@ fn bits(indices: &[u8]) -> Result<u32, SelectionError> {
     }
 }
 
+/// The banks that can be selected.
+const BANKS: [HashAlgorithm; 4] = [
+    HashAlgorithm::Sha1,
+    HashAlgorithm::Sha256,
+    HashAlgorithm::Sha384,
+    HashAlgorithm::Sha512,
+];
 /// Registers per bank.
 const COUNT: u8 = 24;
 
@@ -323,7 +243,9 @@ mod tests {
         assert_eq!(parse("sha256:24"), Err(SelectionError::Index { index: 24 }));
         assert_eq!(
             parse("sha256:1+sha256:2"),
-            Err(SelectionError::Repeated { bank: Bank::Sha256 })
+            Err(SelectionError::Repeated {
+                bank: HashAlgorithm::Sha256
+            })
         );
         assert_eq!(
             parse("md5:1"),
@@ -338,15 +260,15 @@ mod tests {
             })
         );
         assert_eq!(
-            PcrSelection::of(Bank::Sha256, &[]),
+            PcrSelection::of(HashAlgorithm::Sha256, &[]),
             Err(SelectionError::Empty)
         );
     }
 
     #[test]
     fn the_wire_form_has_three_bytes_per_bank() {
-        let selection =
-            PcrSelection::of(Bank::Sha256, &[0, 8, 23]).unwrap_or_else(|error| panic!("{error}"));
+        let selection = PcrSelection::of(HashAlgorithm::Sha256, &[0, 8, 23])
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(
             hex::encode(selection.write(Writer::new()).as_bytes()),
             "00000001000b03010180"

@@ -235,11 +235,12 @@ const POLICY_B_SHA384: [u8; 48] = [
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pcr::Bank;
+    use attest::HashAlgorithm;
 
-    fn extend(bank: Bank, old: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-        bank.digest(&[old, &parts.concat()].concat())
+    use super::*;
+
+    fn extend(bank: HashAlgorithm, old: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+        bank.hash(&[old, &parts.concat()])
     }
 
     /// The policy digests are what the specification's steps give (TPM 2.0 Part 3, PolicySecret and PolicyOR).
@@ -247,16 +248,16 @@ mod tests {
     fn the_endorsement_policies_are_those_of_the_profile() {
         let endorsement = 0x4000_000b_u32.to_be_bytes();
         for (bank, expected) in [
-            (Bank::Sha256, &POLICY_A_SHA256[..]),
-            (Bank::Sha384, &POLICY_A_SHA384[..]),
+            (HashAlgorithm::Sha256, &POLICY_A_SHA256[..]),
+            (HashAlgorithm::Sha384, &POLICY_A_SHA384[..]),
         ] {
-            let zero = vec![0; bank.digest_length()];
+            let zero = vec![0; bank.size()];
             let named = extend(bank, &zero, &[&0x151_u32.to_be_bytes(), &endorsement]);
-            assert_eq!(bank.digest(&named), expected);
+            assert_eq!(bank.hash(&[&named]), expected);
         }
         let branches = [&POLICY_A_SHA384[..], &POLICY_C_SHA384[..]];
         let either = extend(
-            Bank::Sha384,
+            HashAlgorithm::Sha384,
             &[0; 48],
             &[&0x171_u32.to_be_bytes()[..], branches[0], branches[1]],
         );

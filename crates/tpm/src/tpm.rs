@@ -7,13 +7,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use attest::{HashAlgorithm, PcrValue};
 use zeroize::Zeroizing;
 
 use crate::address::Address;
 use crate::command::{Authorization, Code, Command, parse_response};
 use crate::error::{HANDLE, INITIALIZE, NV_RATE, RETRY, ResponseCode, TESTING, TpmError, YIELDED};
 use crate::marshal::{Malformed, Reader, Writer};
-use crate::pcr::{Bank, PcrSelection, PcrValue};
+use crate::pcr::PcrSelection;
 use crate::transport::Transport;
 
 /// An open TPM 2.0.
@@ -83,7 +84,7 @@ impl Tpm {
     ///
     /// # Errors
     /// What the connection or the TPM meets.
-    pub fn banks(&mut self) -> Result<Vec<Bank>, TpmError> {
+    pub fn banks(&mut self) -> Result<Vec<HashAlgorithm>, TpmError> {
         let read = self.capability(CAPABILITY_PCRS, 0, 1, PcrSelection::read)?;
         Ok(read
             .into_iter()
@@ -156,7 +157,10 @@ impl Tpm {
                 })
                 .collect();
             if registers.is_empty() {
-                let (bank, index) = wanted.registers().next().unwrap_or((Bank::Sha256, 0));
+                let (bank, index) = wanted
+                    .registers()
+                    .next()
+                    .unwrap_or((HashAlgorithm::Sha256, 0));
                 return Err(TpmError::InactiveBank { bank, index });
             }
             let malformed = || TpmError::Malformed {
@@ -167,7 +171,7 @@ impl Tpm {
                 return Err(malformed());
             }
             for ((bank, index), value) in registers.into_iter().zip(digests) {
-                if value.len() != bank.digest_length() {
+                if value.len() != bank.size() {
                     return Err(malformed());
                 }
                 values.push(PcrValue { bank, index, value });
@@ -188,16 +192,20 @@ impl Tpm {
     ///
     /// # Errors
     /// [`TpmError::DigestLength`] when a digest does not fit its bank.
-    pub fn extend(&mut self, index: u8, digests: &[(Bank, &[u8])]) -> Result<(), TpmError> {
+    pub fn extend(
+        &mut self,
+        index: u8,
+        digests: &[(HashAlgorithm, &[u8])],
+    ) -> Result<(), TpmError> {
         let mut parameters = Writer::new().u32(u32::try_from(digests.len()).unwrap_or(u32::MAX));
         for (bank, digest) in digests {
-            if digest.len() != bank.digest_length() {
+            if digest.len() != bank.size() {
                 return Err(TpmError::DigestLength {
                     bank: *bank,
                     length: digest.len(),
                 });
             }
-            parameters = parameters.u16(bank.algorithm()).bytes(digest);
+            parameters = parameters.u16(bank.id()).bytes(digest);
         }
         self.run(
             Code::PcrExtend,
@@ -212,11 +220,15 @@ impl Tpm {
     ///
     /// # Errors
     /// What the connection or the TPM meets.
-    pub fn measure(&mut self, index: u8, data: &[u8]) -> Result<Vec<(Bank, Vec<u8>)>, TpmError> {
+    pub fn measure(
+        &mut self,
+        index: u8,
+        data: &[u8],
+    ) -> Result<Vec<(HashAlgorithm, Vec<u8>)>, TpmError> {
         let digests: Vec<_> = self
             .banks()?
             .into_iter()
-            .map(|bank| (bank, bank.digest(data)))
+            .map(|bank| (bank, bank.hash(&[data])))
             .collect();
         let borrowed: Vec<_> = digests
             .iter()
@@ -374,7 +386,7 @@ impl Tpm {
     fn read_some_pcrs(
         &mut self,
         wanted: &PcrSelection,
-    ) -> Result<(Vec<(Bank, u32)>, Vec<Vec<u8>>), TpmError> {
+    ) -> Result<(Vec<(HashAlgorithm, u32)>, Vec<Vec<u8>>), TpmError> {
         self.run(
             Code::PcrRead,
             &[],
@@ -409,7 +421,7 @@ pub struct Description {
     /// The firmware's version in four numbers.
     pub firmware: String,
     /// The active PCR banks.
-    pub banks: Vec<Bank>,
+    pub banks: Vec<HashAlgorithm>,
 }
 
 impl Description {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use common::{Bench, available, bench, run};
 use tpm::{
-    Address, AttestationKey, Bank, EndorsementKey, EndorsementKind, KeyKind, MAX_SEALED,
+    Address, AttestationKey, EndorsementKey, EndorsementKind, HashAlgorithm, KeyKind, MAX_SEALED,
     PcrSelection, SealedBlob, SoftwareTpm, SoftwareTpmError, Tpm, TpmError,
 };
 
@@ -28,7 +28,10 @@ fn it_describes_itself() {
     let description = bench.tpm.description().unwrap();
     assert!(description.is_software(), "{description:?}");
     assert_eq!(description.manufacturer, "IBM");
-    assert_eq!(description.banks, [Bank::Sha1, Bank::Sha256]);
+    assert_eq!(
+        description.banks,
+        [HashAlgorithm::Sha1, HashAlgorithm::Sha256]
+    );
     assert_eq!(bench.tpm.random(100).unwrap().len(), 100);
     assert_ne!(bench.tpm.random(32).unwrap(), bench.tpm.random(32).unwrap());
     let first = bench.tpm.clock().unwrap();
@@ -100,7 +103,7 @@ fn stock_credential(
     assert!(good, "{printed}");
     let file = std::fs::read(dir.join("credential")).unwrap();
     let first = 10 + usize::from(u16::from_be_bytes([file[8], file[9]]));
-    (file[10..first].to_vec(), file[first + 2..].to_vec())
+    (file[8..first].to_vec(), file[first..].to_vec())
 }
 
 fn activate(
@@ -175,13 +178,31 @@ fn an_altered_credential_is_refused() {
     let ak = bench.tpm.attestation_key(KeyKind::EccP256).unwrap();
     let ek = bench.tpm.endorsement_key().unwrap();
     let (object, secret) = stock_credential(&bench, &ek, ak.name(), b"sixteen or more!");
-    for position in 0..object.len() {
+    for position in 2..object.len() {
         let mut altered = object.clone();
         altered[position] ^= 1;
         let refused = bench.tpm.activate_credential(&ek, &ak, &altered, &secret);
         assert!(
             matches!(refused, Err(TpmError::CredentialRefused { .. })),
             "{position}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_credential_with_a_wrong_length_is_malformed() {
+    let Some(mut bench) = bench() else { return };
+    let ak = bench.tpm.attestation_key(KeyKind::EccP256).unwrap();
+    let ek = bench.tpm.endorsement_key().unwrap();
+    for (object, secret, expected) in [
+        (&[0, 2, 1][..], &[0, 0][..], "TPM2B_ID_OBJECT"),
+        (&[0, 1, 1], &[0, 1, 1, 1], "TPM2B_ENCRYPTED_SECRET"),
+        (&[0, 1, 1], &[], "TPM2B_ENCRYPTED_SECRET"),
+    ] {
+        let refused = bench.tpm.activate_credential(&ek, &ak, object, secret);
+        assert!(
+            matches!(refused, Err(TpmError::CredentialMalformed { what }) if what == expected),
+            "{refused:?}"
         );
     }
 }
@@ -223,7 +244,7 @@ fn critical_data_extends_both_banks_to_the_published_values() {
         .flat_map(|value| value.value.clone())
         .collect();
     let digest = "e142247536471d7eab79beb66ce507761e57940883429ebdb50c4450968e6774";
-    assert_eq!(hex::encode(Bank::Sha256.digest(&joined)), digest);
+    assert_eq!(hex::encode(HashAlgorithm::Sha256.hash(&[&joined])), digest);
     let key = bench.tpm.attestation_key(KeyKind::EccP256).unwrap();
     let quote = bench.tpm.quote(&key, &[7; 32], &selection).unwrap();
     assert!(hex::encode(&quote.attest).ends_with(&format!("0020{digest}")));
@@ -243,14 +264,14 @@ fn many_registers_are_read_in_the_order_of_the_selection() {
     assert!(matches!(
         bench.tpm.read_pcrs(&select("sha256:3+sha384:8")),
         Err(TpmError::InactiveBank {
-            bank: Bank::Sha384,
+            bank: HashAlgorithm::Sha384,
             index: 8
         })
     ));
     assert!(matches!(
-        bench.tpm.extend(8, &[(Bank::Sha256, &[0; 20])]),
+        bench.tpm.extend(8, &[(HashAlgorithm::Sha256, &[0; 20])]),
         Err(TpmError::DigestLength {
-            bank: Bank::Sha256,
+            bank: HashAlgorithm::Sha256,
             length: 20
         })
     ));
@@ -331,7 +352,7 @@ fn sealed_secrets_open_until_a_register_changes() {
     assert!(matches!(
         refused,
         Err(TpmError::InactiveBank {
-            bank: Bank::Sha512,
+            bank: HashAlgorithm::Sha512,
             index: 8
         })
     ));
