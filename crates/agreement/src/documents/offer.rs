@@ -10,7 +10,7 @@ use envelope::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Charge, DatasetSource, ReleaseTerms, WitnessTerms};
+use super::{Charge, DatasetId, DatasetSource, ReleaseTerms, WitnessTerms};
 
 /// Terms under which the signer consents in advance. Every field constrains; there is no way to leave one out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,8 +18,10 @@ use super::{Charge, DatasetSource, ReleaseTerms, WitnessTerms};
 pub struct Offer {
     /// The signer's datasets that the terms are for.
     pub datasets: Vec<DatasetSource>,
-    /// The computations admitted, by digest, each with the columns of the signer's datasets that it may read.
-    pub computations: BTreeMap<Digest, BTreeSet<String>>,
+    /// What for, word for word as an agreement must say it.
+    pub purpose: String,
+    /// The computations admitted, by digest, each with the columns of each of the signer's datasets that it may read.
+    pub computations: BTreeMap<Digest, BTreeMap<DatasetId, BTreeSet<String>>>,
     /// Who may receive results.
     pub recipients: BTreeSet<PublicKey>,
     /// Other owners' datasets that may be joined.
