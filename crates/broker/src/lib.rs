@@ -1,1 +1,3 @@
 //! The decision to release a key, and the state it needs.
+
+pub mod store;

@@ -1,0 +1,138 @@
+//! K1: a broker that is killed at any moment has lost nothing that it acknowledged.
+//!
+//! The test runs itself as a child with 16 writing threads, which report each acknowledged write on stderr, and kills it
+//! (SIGKILL) at random moments. Then it opens the store, which checks all of it, and looks for every reported write. The
+//! number of kills is 20, or what GLOVEBOX_KILLS says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::store::{Store, StoreError, StoreKey, Table, Tx};
+use ed25519_dalek::SigningKey;
+use tlog::{Included, LogSigner, SignedCheckpoint, WitnessPolicy};
+
+const RUNS: Table = Table::new("runs");
+const COUNTERS: Table = Table::new("counters");
+const CHILD: &str = "GLOVEBOX_STORE_CHILD";
+const THREADS: u32 = 16;
+
+#[test]
+fn k1_sigkill_at_random_points_loses_no_acknowledged_write() {
+    let kills: u32 = std::env::var("GLOVEBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20);
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state");
+    drop(Store::create(&path, &key(), signer()).unwrap());
+    let mut acknowledged = BTreeMap::new();
+    let mut seed = u64::from(std::process::id());
+    for _ in 0..kills {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        kill_after(&path, Duration::from_micros((seed >> 33) % 60_000), &mut acknowledged);
+        let store = Store::open(&path, &key(), signer()).unwrap();
+        let checkpoint = store.checkpoint().unwrap();
+        let size = SignedCheckpoint::verify(&checkpoint, signer().key(), &WitnessPolicy::none()).unwrap().size();
+        assert!(acknowledged.len() as u64 <= size);
+        let mut per_thread = BTreeMap::<u32, u64>::new();
+        for (name, index) in &acknowledged {
+            let stored = store.get(RUNS, name.as_bytes()).unwrap().unwrap_or_else(|| panic!("`{name}` was lost"));
+            assert_eq!(stored.record, record(name));
+            let (thread, _) = name.split_once('-').unwrap();
+            *per_thread.entry(thread.parse().unwrap()).or_default() += 1;
+            assert_eq!(store.logged(*index).unwrap(), ("run".to_owned(), record(name)), "`{name}`");
+        }
+        for (name, index) in acknowledged.iter().rev().take(50) {
+            let proof = store.prove(*index).unwrap();
+            assert_eq!(proof.opening.record, envelope::Digest::of(&record(name)));
+            let head = SignedCheckpoint::verify(&proof.checkpoint, signer().key(), &WitnessPolicy::none()).unwrap();
+            Included::check(proof.opening, &proof.inclusion, &head).unwrap();
+        }
+        // Each thread counts its writes in a record of its own, in the same change: no write is there by halves.
+        for (thread, count) in per_thread {
+            let counter = store.get(COUNTERS, &thread.to_be_bytes()).unwrap().unwrap();
+            let counted = u64::from_be_bytes(counter.record.try_into().unwrap());
+            let stored = store.scan(RUNS, format!("{thread:02}-").as_bytes(), usize::MAX).unwrap().len() as u64;
+            assert_eq!(counted, stored);
+            assert!(counted >= count);
+        }
+    }
+    assert!(!acknowledged.is_empty());
+    println!("{kills} kills, {} acknowledged writes, none lost", acknowledged.len());
+}
+
+/// Not a test by itself: what the child does until it is killed.
+#[test]
+fn child() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let store = Arc::new(Store::open(&PathBuf::from(path), &key(), signer()).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = Arc::clone(&store);
+            scope.spawn(move || write_for_ever(&store, thread));
+        }
+    });
+}
+
+fn write_for_ever(store: &Store, thread: u32) {
+    loop {
+        let change = move |tx: &mut Tx<'_, '_>| {
+            let counter = tx.get(COUNTERS, &thread.to_be_bytes())?;
+            let count = counter.map_or(0, |counter| u64::from_be_bytes(counter.record.try_into().unwrap()));
+            let name = format!("{thread:02}-{count:08}");
+            tx.put(COUNTERS, &thread.to_be_bytes(), &(count + 1).to_be_bytes())?;
+            tx.put(RUNS, name.as_bytes(), &record(&name))?;
+            let index = tx.append("run", &record(&name))?;
+            Ok::<_, StoreError>((name, index))
+        };
+        let (name, index) = store.commit_blocking(change).unwrap();
+        // One write of a short line is atomic on a pipe.
+        std::io::stderr().write_all(format!("acknowledged {name} {index}\n").as_bytes()).unwrap();
+    }
+}
+
+fn kill_after(path: &Path, delay: Duration, acknowledged: &mut BTreeMap<String, u64>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env(CHILD, path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut read = vec![first];
+        // A line that the kill cut off has no newline and counts as not reported.
+        let mut line = String::new();
+        while lines.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+            read.push(std::mem::take(&mut line));
+        }
+        read
+    });
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in reader.join().unwrap() {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("acknowledged"), "the child failed: {line}");
+        let name = words.next().unwrap().to_owned();
+        let index = words.next().unwrap().parse().unwrap();
+        assert_eq!(acknowledged.insert(name, index), None);
+    }
+}
+
+fn record(name: &str) -> Vec<u8> {
+    format!("record of {name}").repeat(name.len()).into_bytes()
+}
+
+fn key() -> StoreKey {
+    StoreKey::from_bytes([1; 32])
+}
+
+fn signer() -> LogSigner {
+    LogSigner::new("log.example", SigningKey::from_bytes(&[5; 32])).unwrap()
+}
