@@ -58,7 +58,8 @@ fn chain(leaf: &Bytes, intermediates: &[Bytes], policy: &TpmPolicy, now: Timesta
     let mut first_fault = ChainFault::UnknownIssuer;
     for (anchor, tier) in policy.anchors() {
         let anchors = [anchor];
-        let usage = KeyUsage::required(EK_CERTIFICATE_USAGE);
+        // The leaf must have the usage, which was checked; issuers need not repeat it, and swtpm's does not.
+        let usage = KeyUsage::required_if_present(EK_CERTIFICATE_USAGE);
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         match leaf.verify_for_usage(algorithms, &anchors, &intermediates, time, usage, None, None) {
             Ok(_) => found = Some(found.map_or(tier, |other| other.min(tier))),
@@ -79,7 +80,10 @@ fn check_key_usage(certificate: &X509Certificate<'_>, key: &PublicKey) -> Result
         PublicKey::Rsa { .. } => usage.value.key_encipherment(),
         PublicKey::Ecc { .. } => usage.value.key_agreement(),
     });
-    if meant { Ok(()) } else { Err(AppraisalError::Chain(ChainFault::Usage)) }
+    let extended = certificate.extended_key_usage().map_err(|_| AppraisalError::Certificate)?;
+    let certifies =
+        extended.is_some_and(|usage| usage.value.other.iter().any(|oid| oid.to_id_string() == EK_CERTIFICATE_USAGE_TEXT));
+    if meant && certifies { Ok(()) } else { Err(AppraisalError::Chain(ChainFault::Usage)) }
 }
 
 /// Whether the certificate itself says that its TPM is swtpm (subject alternative name, TCG EK Credential Profile section 3.1.2).
@@ -115,6 +119,7 @@ fn fault(error: Error) -> ChainFault {
 
 /// tcg-kp-EKCertificate, 2.23.133.8.1.
 const EK_CERTIFICATE_USAGE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
+const EK_CERTIFICATE_USAGE_TEXT: &str = "2.23.133.8.1";
 const TPM_MANUFACTURER: &str = "2.23.133.2.1";
 const TPM_MODEL: &str = "2.23.133.2.2";
 /// swtpm states IBM's vendor id.
