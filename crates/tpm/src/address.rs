@@ -40,23 +40,17 @@ impl FromStr for Address {
     /// # Errors
     /// [`AddressError`] names what is wrong: the scheme, an empty path, or the IP address and port.
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let unknown = || AddressError::Scheme {
-            text: text.to_owned(),
-        };
+        let unknown = || AddressError::Scheme { text: text.to_owned() };
         let (scheme, rest) = text.split_once(':').ok_or_else(unknown)?;
         if rest.is_empty() {
-            return Err(AddressError::Empty {
-                scheme: scheme.to_owned(),
-            });
+            return Err(AddressError::Empty { scheme: scheme.to_owned() });
         }
         match scheme {
             "device" => Ok(Address::Device(rest.into())),
             "unix" => Ok(Address::UnixSocket(rest.into())),
             "tcp" => match rest.parse() {
                 Ok(socket) => Ok(Address::Tcp(socket)),
-                Err(_) => Err(AddressError::Socket {
-                    text: rest.to_owned(),
-                }),
+                Err(_) => Err(AddressError::Socket { text: rest.to_owned() }),
             },
             _ => Err(unknown()),
         }
@@ -103,9 +97,7 @@ pub enum AddressError {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -114,12 +106,7 @@ mod tests {
 
     #[test]
     fn the_text_form_round_trips() {
-        for text in [
-            "device:/dev/tpmrm0",
-            "unix:/run/a b/tpm.sock",
-            "tcp:127.0.0.1:2321",
-            "tcp:[::1]:2321",
-        ] {
+        for text in ["device:/dev/tpmrm0", "unix:/run/a b/tpm.sock", "tcp:127.0.0.1:2321", "tcp:[::1]:2321"] {
             let address: Address = text.parse().unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(address.to_string(), text);
         }
@@ -128,30 +115,10 @@ mod tests {
     #[test]
     fn each_mistake_has_its_own_error() {
         let parse = str::parse::<Address>;
-        assert_eq!(
-            parse("/dev/tpm0"),
-            Err(AddressError::Scheme {
-                text: "/dev/tpm0".into()
-            })
-        );
-        assert_eq!(
-            parse("swtpm:x"),
-            Err(AddressError::Scheme {
-                text: "swtpm:x".into()
-            })
-        );
-        assert_eq!(
-            parse("unix:"),
-            Err(AddressError::Empty {
-                scheme: "unix".into()
-            })
-        );
-        assert_eq!(
-            parse("tcp:localhost:1"),
-            Err(AddressError::Socket {
-                text: "localhost:1".into()
-            })
-        );
+        assert_eq!(parse("/dev/tpm0"), Err(AddressError::Scheme { text: "/dev/tpm0".into() }));
+        assert_eq!(parse("swtpm:x"), Err(AddressError::Scheme { text: "swtpm:x".into() }));
+        assert_eq!(parse("unix:"), Err(AddressError::Empty { scheme: "unix".into() }));
+        assert_eq!(parse("tcp:localhost:1"), Err(AddressError::Socket { text: "localhost:1".into() }));
     }
 
     #[test]

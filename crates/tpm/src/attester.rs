@@ -54,29 +54,12 @@ impl Attester {
         let ak_public = key.public().to_vec();
         for value in tpm.read_pcrs(&selection)? {
             let replayed = log.replay(value.bank).unwrap_or_default();
-            if replayed
-                .get(&value.index)
-                .is_some_and(|expected| *expected != value.value)
-            {
-                return Err(AttesterError::LogMismatch {
-                    bank: value.bank,
-                    index: value.index,
-                });
+            if replayed.get(&value.index).is_some_and(|expected| *expected != value.value) {
+                return Err(AttesterError::LogMismatch { bank: value.bank, index: value.index });
             }
         }
-        let state = Mutex::new(State {
-            tpm,
-            key,
-            log,
-            runs: BTreeMap::new(),
-            lost: false,
-        });
-        Ok(Attester {
-            state,
-            endorsement,
-            ak_public,
-            selection,
-        })
+        let state = Mutex::new(State { tpm, key, log, runs: BTreeMap::new(), lost: false });
+        Ok(Attester { state, endorsement, ak_public, selection })
     }
 
     /// Measures the beginning of a run; once, however often it is called for the same run.
@@ -90,9 +73,7 @@ impl Attester {
             return Ok(());
         }
         let salt = Bytes32::random();
-        if let Err(error) =
-            measure::extend(&mut state.tpm, &mut state.log, &Event::run(&salt.0, run))
-        {
+        if let Err(error) = measure::extend(&mut state.tpm, &mut state.log, &Event::run(&salt.0, run)) {
             state.lost = true;
             return Err(error.into());
         }
@@ -108,20 +89,13 @@ impl Attester {
         let mut guard = self.lock()?;
         let state = &mut *guard;
         let run_salt = match binding.purpose().run() {
-            Some(run) => Some(
-                *state
-                    .runs
-                    .get(run)
-                    .ok_or(AttesterError::RunNotMeasured { run: *run })?,
-            ),
+            Some(run) => Some(*state.runs.get(run).ok_or(AttesterError::RunNotMeasured { run: *run })?),
             None => None,
         };
         // A kernel may extend registers of its own between the two commands; then both are asked again.
         for _ in 0..ATTEMPTS {
             let pcrs = state.tpm.read_pcrs(&self.selection)?;
-            let quote = state
-                .tpm
-                .quote(&state.key, binding.sha256(), &self.selection)?;
+            let quote = state.tpm.quote(&state.key, binding.sha256(), &self.selection)?;
             let values: Vec<&[u8]> = pcrs.iter().map(|pcr| pcr.value.as_slice()).collect();
             if quote.attest.ends_with(&HashAlgorithm::Sha256.hash(&values)) {
                 return Ok(Evidence::Tpm(TpmEvidence {
@@ -159,16 +133,11 @@ impl Attester {
     ///
     /// # Errors
     /// [`TpmError::CredentialRefused`] when it was made for other keys; otherwise what the TPM meets.
-    pub fn activate(
-        &self,
-        challenge: &MadeCredential,
-    ) -> Result<Zeroizing<Vec<u8>>, AttesterError> {
+    pub fn activate(&self, challenge: &MadeCredential) -> Result<Zeroizing<Vec<u8>>, AttesterError> {
         let mut guard = self.lock()?;
         let state = &mut *guard;
         let (object, secret) = (&challenge.id_object.0, &challenge.encrypted_secret.0);
-        Ok(state
-            .tpm
-            .activate_credential(&self.endorsement, &state.key, object, secret)?)
+        Ok(state.tpm.activate_credential(&self.endorsement, &state.key, object, secret)?)
     }
 
     /// As [`Tpm::seal`].
@@ -204,15 +173,8 @@ impl Attester {
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, State>, AttesterError> {
-        let guard = self
-            .state
-            .lock()
-            .map_err(|_: PoisonError<_>| AttesterError::HistoryLost)?;
-        if guard.lost {
-            Err(AttesterError::HistoryLost)
-        } else {
-            Ok(guard)
-        }
+        let guard = self.state.lock().map_err(|_: PoisonError<_>| AttesterError::HistoryLost)?;
+        if guard.lost { Err(AttesterError::HistoryLost) } else { Ok(guard) }
     }
 }
 

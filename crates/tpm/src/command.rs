@@ -63,10 +63,7 @@ impl Code {
     }
 
     fn returns_handle(self) -> bool {
-        matches!(
-            self,
-            Code::CreatePrimary | Code::Load | Code::StartAuthSession
-        )
+        matches!(self, Code::CreatePrimary | Code::Load | Code::StartAuthSession)
     }
 }
 
@@ -110,11 +107,7 @@ impl Command<'_> {
         }
         body = body.bytes(self.parameters.as_bytes());
         let total = length(body.as_bytes()).saturating_add(10);
-        Writer::new()
-            .u16(tag)
-            .u32(total)
-            .u32(self.code as u32)
-            .bytes(body.as_bytes())
+        Writer::new().u16(tag).u32(total).u32(self.code as u32).bytes(body.as_bytes())
     }
 }
 
@@ -128,10 +121,7 @@ pub(crate) struct Response<'a> {
 }
 
 /// Takes a response apart; the inner error is the TPM's non-zero return code.
-pub(crate) fn parse_response(
-    code: Code,
-    message: &[u8],
-) -> Result<Result<Response<'_>, u32>, Malformed> {
+pub(crate) fn parse_response(code: Code, message: &[u8]) -> Result<Result<Response<'_>, u32>, Malformed> {
     let mut reader = Reader::new(message);
     let tag = reader.u16("response tag")?;
     let stated = reader.u32("response length")?;
@@ -142,11 +132,7 @@ pub(crate) fn parse_response(
     if outcome != 0 {
         return Ok(Err(outcome));
     }
-    let handle = if code.returns_handle() {
-        reader.u32("response handle")?
-    } else {
-        0
-    };
+    let handle = if code.returns_handle() { reader.u32("response handle")? } else { 0 };
     let parameters = match tag {
         NO_SESSIONS => reader,
         SESSIONS => {
@@ -177,28 +163,16 @@ mod tests {
     #[test]
     fn a_command_without_authorization_is_header_and_parameters() {
         let parameters = Writer::new().u16(8);
-        let command = Command {
-            code: Code::GetRandom,
-            handles: &[],
-            authorizations: &[],
-            parameters,
-        };
-        assert_eq!(
-            hex::encode(command.frame().as_bytes()),
-            "80010000000c0000017b0008"
-        );
+        let command = Command { code: Code::GetRandom, handles: &[], authorizations: &[], parameters };
+        assert_eq!(hex::encode(command.frame().as_bytes()), "80010000000c0000017b0008");
     }
 
     #[test]
     fn authorizations_stand_between_handles_and_parameters() {
         let authorizations = [Authorization::Empty, Authorization::Policy(0x0300_0000)];
         let parameters = Writer::new().u8(0xee);
-        let command = Command {
-            code: Code::ActivateCredential,
-            handles: &[1, 2],
-            authorizations: &authorizations,
-            parameters,
-        };
+        let command =
+            Command { code: Code::ActivateCredential, handles: &[1, 2], authorizations: &authorizations, parameters };
         let expected = concat!(
             "80020000002900000147",
             "0000000100000002",

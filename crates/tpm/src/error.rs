@@ -24,9 +24,7 @@ pub enum TpmError {
         source: io::Error,
     },
     /// The TPM closed the connection: a software TPM ended, or a device went away.
-    #[error(
-        "the TPM at `{address}` closed the connection\nhint: if it is a software TPM, see whether it still runs"
-    )]
+    #[error("the TPM at `{address}` closed the connection\nhint: if it is a software TPM, see whether it still runs")]
     Closed {
         /// Where it was.
         address: Address,
@@ -48,9 +46,7 @@ pub enum TpmError {
         source: io::Error,
     },
     /// The answer is not what the specification says.
-    #[error(
-        "the TPM's answer to {command} is malformed at: {what}\nhint: see whether a TPM 2.0 is at that address"
-    )]
+    #[error("the TPM's answer to {command} is malformed at: {what}\nhint: see whether a TPM 2.0 is at that address")]
     Malformed {
         /// The command's name in the specification.
         command: &'static str,
@@ -144,9 +140,7 @@ impl TpmError {
     /// The TPM's return code with handle, parameter and session numbers taken off, if it refused.
     pub(crate) fn base_code(&self) -> Option<u32> {
         match self {
-            TpmError::Refused { code, .. } | TpmError::CredentialRefused { code } => {
-                Some(code.base())
-            }
+            TpmError::Refused { code, .. } | TpmError::CredentialRefused { code } => Some(code.base()),
             _ => None,
         }
     }
@@ -160,11 +154,7 @@ impl ResponseCode {
     /// The code with the number of the handle, parameter or session taken off.
     #[must_use]
     pub fn base(self) -> u32 {
-        if self.0 & FORMAT_ONE != 0 {
-            self.0 & 0xbf
-        } else {
-            self.0
-        }
+        if self.0 & FORMAT_ONE != 0 { self.0 & 0xbf } else { self.0 }
     }
 
     /// The specification's name and what it means, when the code is a common one.
@@ -209,13 +199,10 @@ fn hint_for_open(address: &Address, source: &io::Error) -> &'static str {
         (Address::Device(_), io::ErrorKind::PermissionDenied) => {
             "\nhint: add the user to the group `tss`, or run as root"
         }
-        (Address::Device(_), io::ErrorKind::ResourceBusy) => {
-            "\nhint: use the shared device `/dev/tpmrm0`"
+        (Address::Device(_), io::ErrorKind::ResourceBusy) => "\nhint: use the shared device `/dev/tpmrm0`",
+        (Address::UnixSocket(_) | Address::Tcp(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            "\nhint: start the software TPM first"
         }
-        (
-            Address::UnixSocket(_) | Address::Tcp(_),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused,
-        ) => "\nhint: start the software TPM first",
         _ => "",
     }
 }
@@ -253,33 +240,17 @@ pub(crate) const RETRY: u32 = 0x922;
 
 /// The codes that occur in practice: code without numbers, name, meaning.
 const WORDS: &[(u32, &str, &str)] = &[
-    (
-        0x082,
-        "TPM_RC_ATTRIBUTES",
-        "the key's attributes do not allow this",
-    ),
+    (0x082, "TPM_RC_ATTRIBUTES", "the key's attributes do not allow this"),
     (0x083, "TPM_RC_HASH", "the hash algorithm is not supported"),
-    (
-        VALUE,
-        "TPM_RC_VALUE",
-        "a value is out of range or wrong for this use",
-    ),
-    (
-        0x085,
-        "TPM_RC_HIERARCHY",
-        "the hierarchy is disabled or wrong for this use",
-    ),
+    (VALUE, "TPM_RC_VALUE", "a value is out of range or wrong for this use"),
+    (0x085, "TPM_RC_HIERARCHY", "the hierarchy is disabled or wrong for this use"),
     (0x08a, "TPM_RC_TYPE", "the key type is wrong for this use"),
     (HANDLE, "TPM_RC_HANDLE", "there is no such object"),
     (AUTH_FAIL, "TPM_RC_AUTH_FAIL", "the authorization failed"),
     (0x090, "TPM_RC_KEY", "the key does not fit"),
     (0x092, "TPM_RC_SCHEME", "the signature scheme does not fit"),
     (SIZE, "TPM_RC_SIZE", "a structure has the wrong size"),
-    (
-        0x096,
-        "TPM_RC_SYMMETRIC",
-        "the symmetric algorithm is not supported",
-    ),
+    (0x096, "TPM_RC_SYMMETRIC", "the symmetric algorithm is not supported"),
     (0x098, "TPM_RC_SELECTOR", "a union selector is wrong"),
     (0x09a, "TPM_RC_INSUFFICIENT", "the command is too short"),
     (0x09b, "TPM_RC_SIGNATURE", "the signature is not valid"),
@@ -287,81 +258,25 @@ const WORDS: &[(u32, &str, &str)] = &[
     (INTEGRITY, "TPM_RC_INTEGRITY", "the integrity check failed"),
     (BAD_AUTH, "TPM_RC_BAD_AUTH", "the authorization is wrong"),
     (0x0a6, "TPM_RC_CURVE", "the elliptic curve is not supported"),
-    (
-        ECC_POINT,
-        "TPM_RC_ECC_POINT",
-        "the point is not on the curve",
-    ),
-    (
-        INITIALIZE,
-        "TPM_RC_INITIALIZE",
-        "the TPM is not started, or is started already",
-    ),
-    (
-        FAILURE,
-        "TPM_RC_FAILURE",
-        "the TPM failed at this, or altogether",
-    ),
+    (ECC_POINT, "TPM_RC_ECC_POINT", "the point is not on the curve"),
+    (INITIALIZE, "TPM_RC_INITIALIZE", "the TPM is not started, or is started already"),
+    (FAILURE, "TPM_RC_FAILURE", "the TPM failed at this, or altogether"),
     (0x120, "TPM_RC_DISABLED", "the command is disabled"),
-    (
-        0x128,
-        "TPM_RC_PCR_CHANGED",
-        "PCRs changed since the policy was checked",
-    ),
-    (
-        0x143,
-        "TPM_RC_COMMAND_CODE",
-        "the command is not implemented",
-    ),
-    (
-        0x149,
-        "TPM_RC_NV_AUTHORIZATION",
-        "the NV index may not be read that way",
-    ),
-    (
-        0x14a,
-        "TPM_RC_NV_UNINITIALIZED",
-        "the NV index was never written",
-    ),
-    (
-        OBJECT_MEMORY,
-        "TPM_RC_OBJECT_MEMORY",
-        "the TPM has no room for another object",
-    ),
-    (
-        SESSION_MEMORY,
-        "TPM_RC_SESSION_MEMORY",
-        "the TPM has no room for another session",
-    ),
+    (0x128, "TPM_RC_PCR_CHANGED", "PCRs changed since the policy was checked"),
+    (0x143, "TPM_RC_COMMAND_CODE", "the command is not implemented"),
+    (0x149, "TPM_RC_NV_AUTHORIZATION", "the NV index may not be read that way"),
+    (0x14a, "TPM_RC_NV_UNINITIALIZED", "the NV index was never written"),
+    (OBJECT_MEMORY, "TPM_RC_OBJECT_MEMORY", "the TPM has no room for another object"),
+    (SESSION_MEMORY, "TPM_RC_SESSION_MEMORY", "the TPM has no room for another session"),
     (0x904, "TPM_RC_MEMORY", "the TPM is out of memory"),
     (0x907, "TPM_RC_LOCALITY", "the locality may not do this"),
     (YIELDED, "TPM_RC_YIELDED", "the TPM gave way to other work"),
     (TESTING, "TPM_RC_TESTING", "the TPM is testing itself"),
-    (
-        0x910,
-        "TPM_RC_REFERENCE_H0",
-        "the first handle names nothing that is loaded",
-    ),
-    (
-        0x911,
-        "TPM_RC_REFERENCE_H1",
-        "the second handle names nothing that is loaded",
-    ),
-    (
-        0x918,
-        "TPM_RC_REFERENCE_S0",
-        "the first session is not open",
-    ),
-    (
-        NV_RATE,
-        "TPM_RC_NV_RATE",
-        "the TPM limits how often it writes",
-    ),
-    (
-        LOCKOUT,
-        "TPM_RC_LOCKOUT",
-        "the TPM is locked after failed authorizations",
-    ),
+    (0x910, "TPM_RC_REFERENCE_H0", "the first handle names nothing that is loaded"),
+    (0x911, "TPM_RC_REFERENCE_H1", "the second handle names nothing that is loaded"),
+    (0x918, "TPM_RC_REFERENCE_S0", "the first session is not open"),
+    (NV_RATE, "TPM_RC_NV_RATE", "the TPM limits how often it writes"),
+    (LOCKOUT, "TPM_RC_LOCKOUT", "the TPM is locked after failed authorizations"),
     (RETRY, "TPM_RC_RETRY", "the TPM was not ready"),
 ];
 
@@ -371,25 +286,13 @@ mod tests {
 
     #[test]
     fn codes_are_given_in_words_with_their_subject() {
-        assert_eq!(
-            ResponseCode(0x99d).to_string(),
-            "the policy is not met (TPM_RC_POLICY_FAIL, 0x99d, session 1)"
-        );
+        assert_eq!(ResponseCode(0x99d).to_string(), "the policy is not met (TPM_RC_POLICY_FAIL, 0x99d, session 1)");
         assert_eq!(
             ResponseCode(0x1df).to_string(),
             "the integrity check failed (TPM_RC_INTEGRITY, 0x1df, parameter 1)"
         );
-        assert_eq!(
-            ResponseCode(0x18b).to_string(),
-            "there is no such object (TPM_RC_HANDLE, 0x18b, handle 1)"
-        );
-        assert_eq!(
-            ResponseCode(0x922).to_string(),
-            "the TPM was not ready (TPM_RC_RETRY, 0x922)"
-        );
-        assert_eq!(
-            ResponseCode(0x155).to_string(),
-            "an uncommon reason (0x155)"
-        );
+        assert_eq!(ResponseCode(0x18b).to_string(), "there is no such object (TPM_RC_HANDLE, 0x18b, handle 1)");
+        assert_eq!(ResponseCode(0x922).to_string(), "the TPM was not ready (TPM_RC_RETRY, 0x922)");
+        assert_eq!(ResponseCode(0x155).to_string(), "an uncommon reason (0x155)");
     }
 }

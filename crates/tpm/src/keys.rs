@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::command::{Authorization, Code};
-use crate::error::{
-    AUTH_FAIL, BAD_AUTH, ECC_POINT, FAILURE, HANDLE, INTEGRITY, SIZE, TpmError, VALUE,
-};
+use crate::error::{AUTH_FAIL, BAD_AUTH, ECC_POINT, FAILURE, HANDLE, INTEGRITY, SIZE, TpmError, VALUE};
 use crate::marshal::{Malformed, Reader, Writer};
 use crate::pcr::PcrSelection;
 use crate::template::{self, EndorsementKind};
@@ -114,24 +112,16 @@ impl Tpm {
     /// known template works.
     pub fn endorsement_key(&mut self) -> Result<EndorsementKey, TpmError> {
         for kind in EndorsementKind::ALL {
-            if let Some(key) = self
-                .endorsement_key_of(kind)?
-                .filter(|key| key.certificate.is_some())
-            {
+            if let Some(key) = self.endorsement_key_of(kind)?.filter(|key| key.certificate.is_some()) {
                 return Ok(key);
             }
         }
         for kind in [EndorsementKind::EccP256, EndorsementKind::Rsa2048] {
             match self.endorsement_public(kind) {
                 Ok(public) => {
-                    return Ok(EndorsementKey {
-                        kind,
-                        public,
-                        certificate: None,
-                    });
+                    return Ok(EndorsementKey { kind, public, certificate: None });
                 }
-                Err(TpmError::Refused { code, .. })
-                    if !matches!(code.base(), AUTH_FAIL | BAD_AUTH) => {}
+                Err(TpmError::Refused { code, .. }) if !matches!(code.base(), AUTH_FAIL | BAD_AUTH) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -142,32 +132,22 @@ impl Tpm {
     ///
     /// # Errors
     /// As [`Tpm::endorsement_key`].
-    pub fn endorsement_key_of(
-        &mut self,
-        kind: EndorsementKind,
-    ) -> Result<Option<EndorsementKey>, TpmError> {
+    pub fn endorsement_key_of(&mut self, kind: EndorsementKind) -> Result<Option<EndorsementKey>, TpmError> {
         let index = kind.certificate_index();
         let Some(stored) = self.read_nv(index)? else {
             return Ok(None);
         };
         let unreadable = || TpmError::EndorsementUnreadable { index };
         // The area may be larger than the certificate; what follows is filling.
-        let (rest, certificate) =
-            x509_parser::parse_x509_certificate(&stored).map_err(|_| unreadable())?;
+        let (rest, certificate) = x509_parser::parse_x509_certificate(&stored).map_err(|_| unreadable())?;
         let public = self.endorsement_public(kind)?;
-        let expected = kind
-            .subject_public_key(&public)
-            .map_err(TpmError::malformed(Code::ReadPublic.name()))?;
+        let expected = kind.subject_public_key(&public).map_err(TpmError::malformed(Code::ReadPublic.name()))?;
         if certificate.public_key().subject_public_key.data.as_ref() != expected {
             return Err(TpmError::EndorsementMismatch { index });
         }
         let length = stored.len().saturating_sub(rest.len());
         let certificate = stored.get(..length).ok_or_else(unreadable)?.to_vec();
-        Ok(Some(EndorsementKey {
-            kind,
-            public,
-            certificate: Some(certificate),
-        }))
+        Ok(Some(EndorsementKey { kind, public, certificate: Some(certificate) }))
     }
 
     /// Makes a new attestation key and loads it.
@@ -178,11 +158,7 @@ impl Tpm {
         let template = template::attestation_key(kind);
         let saved = self.with_storage_key(|tpm, storage, parent| {
             let (public, private) = tpm.create(storage, &[], &template)?;
-            Ok(SavedKey {
-                public,
-                private,
-                parent,
-            })
+            Ok(SavedKey { public, private, parent })
         })?;
         self.load(&saved)
     }
@@ -193,11 +169,7 @@ impl Tpm {
     /// [`TpmError::ForeignBlob`] when another TPM made it or it was altered.
     pub fn load(&mut self, saved: &SavedKey) -> Result<AttestationKey, TpmError> {
         let (handle, name) = self.load_blob(saved)?;
-        Ok(AttestationKey {
-            handle,
-            name,
-            saved: saved.clone(),
-        })
+        Ok(AttestationKey { handle, name, saved: saved.clone() })
     }
 
     /// Removes a key from the TPM's memory; its saved form stays good.
@@ -222,10 +194,7 @@ impl Tpm {
     ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         let whole = |bytes, what| {
             let mut reader = Reader::new(bytes);
-            reader
-                .sized(what)
-                .and_then(|_| reader.end(what))
-                .map_err(|_| TpmError::CredentialMalformed { what })
+            reader.sized(what).and_then(|_| reader.end(what)).map_err(|_| TpmError::CredentialMalformed { what })
         };
         whole(id_object, "TPM2B_ID_OBJECT")?;
         whole(encrypted_secret, "TPM2B_ENCRYPTED_SECRET")?;
@@ -259,23 +228,12 @@ impl Tpm {
         selection: &PcrSelection,
     ) -> Result<Quote, TpmError> {
         if qualifying.len() > MAX_QUALIFYING {
-            return Err(TpmError::QualifyingTooLong {
-                length: qualifying.len(),
-            });
+            return Err(TpmError::QualifyingTooLong { length: qualifying.len() });
         }
         let parameters = selection.write(Writer::new().sized(qualifying).u16(template::NULL));
-        self.run(
-            Code::Quote,
-            &[key.handle],
-            &[Authorization::Empty],
-            parameters,
-            |_, reader| {
-                Ok(Quote {
-                    attest: reader.sized("statement")?.to_vec(),
-                    signature: reader.rest().to_vec(),
-                })
-            },
-        )
+        self.run(Code::Quote, &[key.handle], &[Authorization::Empty], parameters, |_, reader| {
+            Ok(Quote { attest: reader.sized("statement")?.to_vec(), signature: reader.rest().to_vec() })
+        })
     }
 
     /// Runs `work` with the storage key's handle, and the persistent handle it has, if any.
@@ -304,30 +262,20 @@ impl Tpm {
         template: &Writer,
     ) -> Result<(Vec<u8>, Vec<u8>), TpmError> {
         let parameters = creation(sensitive, template);
-        self.run(
-            Code::Create,
-            &[parent],
-            &[Authorization::Empty],
-            parameters,
-            |_, reader| {
-                let private = reader.sized("private area")?.to_vec();
-                let public = reader.sized("public area")?.to_vec();
-                Ok((public, private))
-            },
-        )
+        self.run(Code::Create, &[parent], &[Authorization::Empty], parameters, |_, reader| {
+            let private = reader.sized("private area")?.to_vec();
+            let public = reader.sized("public area")?.to_vec();
+            Ok((public, private))
+        })
     }
 
     /// Loads an object; returns its handle and name.
     pub(crate) fn load_blob(&mut self, saved: &SavedKey) -> Result<(u32, Vec<u8>), TpmError> {
         let parameters = || Writer::new().sized(&saved.private).sized(&saved.public);
         let load = |tpm: &mut Tpm, parent: u32| {
-            tpm.run(
-                Code::Load,
-                &[parent],
-                &[Authorization::Empty],
-                parameters(),
-                |handle, reader| Ok((handle, reader.sized("name")?.to_vec())),
-            )
+            tpm.run(Code::Load, &[parent], &[Authorization::Empty], parameters(), |handle, reader| {
+                Ok((handle, reader.sized("name")?.to_vec()))
+            })
         };
         let loaded = match saved.parent {
             Some(parent) => load(self, parent),
@@ -342,38 +290,15 @@ impl Tpm {
     /// Opens a session whose digests are of algorithm `hash`; returns its handle.
     pub(crate) fn start_session(&mut self, kind: Session, hash: u16) -> Result<u32, TpmError> {
         // The nonce is unused without an HMAC, but the TPM wants sixteen bytes.
-        let parameters = Writer::new()
-            .sized(&[0; 16])
-            .sized(&[])
-            .u8(kind as u8)
-            .u16(template::NULL)
-            .u16(hash);
-        self.run(
-            Code::StartAuthSession,
-            &[NULL_HANDLE, NULL_HANDLE],
-            &[],
-            parameters,
-            |handle, _| Ok(handle),
-        )
+        let parameters = Writer::new().sized(&[0; 16]).sized(&[]).u8(kind as u8).u16(template::NULL).u16(hash);
+        self.run(Code::StartAuthSession, &[NULL_HANDLE, NULL_HANDLE], &[], parameters, |handle, _| Ok(handle))
     }
 
-    fn satisfy_endorsement_policy(
-        &mut self,
-        kind: EndorsementKind,
-        session: u32,
-    ) -> Result<(), TpmError> {
+    fn satisfy_endorsement_policy(&mut self, kind: EndorsementKind, session: u32) -> Result<(), TpmError> {
         let parameters = Writer::new().sized(&[]).sized(&[]).sized(&[]).u32(0);
-        self.run(
-            Code::PolicySecret,
-            &[ENDORSEMENT, session],
-            &[Authorization::Empty],
-            parameters,
-            |_, _| Ok(()),
-        )?;
+        self.run(Code::PolicySecret, &[ENDORSEMENT, session], &[Authorization::Empty], parameters, |_, _| Ok(()))?;
         if let Some(branches) = kind.policy_branches() {
-            let list = branches
-                .iter()
-                .fold(Writer::new().u32(2), |list, branch| list.sized(branch));
+            let list = branches.iter().fold(Writer::new().u32(2), |list, branch| list.sized(branch));
             self.run(Code::PolicyOr, &[session], &[], list, |_, _| Ok(()))?;
         }
         Ok(())
@@ -382,10 +307,7 @@ impl Tpm {
     /// The public area of the endorsement key of one kind: the persistent one, else the one that the template makes.
     fn endorsement_public(&mut self, kind: EndorsementKind) -> Result<Vec<u8>, TpmError> {
         for handle in kind.persistent_handles() {
-            if let Some(public) = self
-                .read_public(*handle)?
-                .filter(|public| kind.subject_public_key(public).is_ok())
-            {
+            if let Some(public) = self.read_public(*handle)?.filter(|public| kind.subject_public_key(public).is_ok()) {
                 return Ok(public);
             }
         }
@@ -408,41 +330,24 @@ impl Tpm {
         Err(TpmError::ForeignBlob)
     }
 
-    fn create_primary(
-        &mut self,
-        hierarchy: u32,
-        template: &Writer,
-    ) -> Result<(u32, Vec<u8>), TpmError> {
+    fn create_primary(&mut self, hierarchy: u32, template: &Writer) -> Result<(u32, Vec<u8>), TpmError> {
         let parameters = creation(&[], template);
-        self.run(
-            Code::CreatePrimary,
-            &[hierarchy],
-            &[Authorization::Empty],
-            parameters,
-            |handle, reader| Ok((handle, reader.sized("public area")?.to_vec())),
-        )
+        self.run(Code::CreatePrimary, &[hierarchy], &[Authorization::Empty], parameters, |handle, reader| {
+            Ok((handle, reader.sized("public area")?.to_vec()))
+        })
     }
 
     fn read_public(&mut self, handle: u32) -> Result<Option<Vec<u8>>, TpmError> {
-        let read = self.run(
-            Code::ReadPublic,
-            &[handle],
-            &[],
-            Writer::new(),
-            |_, reader| Ok(reader.sized("public area")?.to_vec()),
-        );
+        let read = self.run(Code::ReadPublic, &[handle], &[], Writer::new(), |_, reader| {
+            Ok(reader.sized("public area")?.to_vec())
+        });
         absent(read)
     }
 
     /// The whole content of an NV index that anybody may read, or nothing when there is none.
     fn read_nv(&mut self, index: u32) -> Result<Option<Vec<u8>>, TpmError> {
-        let size = self.run(
-            Code::NvReadPublic,
-            &[index],
-            &[],
-            Writer::new(),
-            |_, reader| nv_size(reader.sized("NV public")?),
-        );
+        let size =
+            self.run(Code::NvReadPublic, &[index], &[], Writer::new(), |_, reader| nv_size(reader.sized("NV public")?));
         let Some(size) = absent(size)? else {
             return Ok(None);
         };
@@ -452,18 +357,11 @@ impl Tpm {
         {
             let count = (size - offset).min(NV_CHUNK);
             let parameters = Writer::new().u16(count).u16(offset);
-            let part = self.run(
-                Code::NvRead,
-                &[index, index],
-                &[Authorization::Empty],
-                parameters,
-                |_, reader| Ok(reader.sized("NV data")?.to_vec()),
-            )?;
+            let part = self.run(Code::NvRead, &[index, index], &[Authorization::Empty], parameters, |_, reader| {
+                Ok(reader.sized("NV data")?.to_vec())
+            })?;
             if part.len() != usize::from(count) {
-                return Err(TpmError::Malformed {
-                    command: Code::NvRead.name(),
-                    what: "NV data",
-                });
+                return Err(TpmError::Malformed { command: Code::NvRead.name(), what: "NV data" });
             }
             content.extend_from_slice(&part);
         }
@@ -489,9 +387,7 @@ pub(crate) mod hex_bytes {
         serializer.serialize_str(&hex::encode(bytes))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         hex::decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
@@ -499,11 +395,7 @@ pub(crate) mod hex_bytes {
 /// Parameters of TPM2_Create and TPM2_CreatePrimary: no authorization value, the secret if any, the template.
 fn creation(sensitive: &[u8], template: &Writer) -> Writer {
     let secret = Writer::new().sized(&[]).sized(sensitive);
-    Writer::new()
-        .sized(secret.as_bytes())
-        .sized(template.as_bytes())
-        .sized(&[])
-        .u32(0)
+    Writer::new().sized(secret.as_bytes()).sized(template.as_bytes()).sized(&[]).u32(0)
 }
 
 /// The data size in a TPMS_NV_PUBLIC.
@@ -528,9 +420,7 @@ fn absent<T>(outcome: Result<T, TpmError>) -> Result<Option<T>, TpmError> {
 /// FAILURE is what libtpms says when the RSA padding is wrong; it works on. A TPM in failure mode says so again next time.
 fn credential_error(error: TpmError) -> TpmError {
     match error {
-        TpmError::Refused { code, .. }
-            if matches!(code.base(), INTEGRITY | VALUE | SIZE | ECC_POINT | FAILURE) =>
-        {
+        TpmError::Refused { code, .. } if matches!(code.base(), INTEGRITY | VALUE | SIZE | ECC_POINT | FAILURE) => {
             TpmError::CredentialRefused { code }
         }
         other => other,

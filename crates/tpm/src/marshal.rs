@@ -14,9 +14,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new() -> Self {
         // Enough for any command: a growing vector would leave copies of a secret behind.
-        Writer {
-            bytes: Zeroizing::new(Vec::with_capacity(crate::transport::MAX_MESSAGE)),
-        }
+        Writer { bytes: Zeroizing::new(Vec::with_capacity(crate::transport::MAX_MESSAGE)) }
     }
 
     pub(crate) fn u8(mut self, value: u8) -> Self {
@@ -100,11 +98,7 @@ impl<'a> Reader<'a> {
 
     /// Nothing may be left.
     pub(crate) fn end(self, what: &'static str) -> Result<(), Malformed> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed(what))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed(what)) }
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {

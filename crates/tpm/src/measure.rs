@@ -28,15 +28,8 @@ pub fn launch(tpm: &mut Tpm, role: &RoleName, binary: &Digest) -> Result<EventLo
 /// # Errors
 /// What the connection or the TPM meets; the log is then without the event, and the registers may have it.
 pub fn extend(tpm: &mut Tpm, log: &mut EventLog, event: &Event) -> Result<(), TpmError> {
-    let digests: Vec<_> = tpm
-        .banks()?
-        .into_iter()
-        .map(|bank| (bank, event.digest(bank)))
-        .collect();
-    let borrowed: Vec<_> = digests
-        .iter()
-        .map(|(bank, digest)| (*bank, digest.as_slice()))
-        .collect();
+    let digests: Vec<_> = tpm.banks()?.into_iter().map(|bank| (bank, event.digest(bank))).collect();
+    let borrowed: Vec<_> = digests.iter().map(|(bank, digest)| (*bank, digest.as_slice())).collect();
     for pcr in event.pcrs() {
         tpm.extend(*pcr, &borrowed)?;
     }

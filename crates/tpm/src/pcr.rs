@@ -24,9 +24,7 @@ impl PcrSelection {
     /// # Errors
     /// [`SelectionError`] when there are none, or one is above 23.
     pub fn of(bank: HashAlgorithm, indices: &[u8]) -> Result<Self, SelectionError> {
-        Ok(PcrSelection {
-            banks: vec![(bank, bits(indices)?)],
-        })
+        Ok(PcrSelection { banks: vec![(bank, bits(indices)?)] })
     }
 
     /// Adds registers of another bank after those selected.
@@ -44,9 +42,7 @@ impl PcrSelection {
     /// The registers in the order in which a quote digests them: bank by bank, ascending.
     pub fn registers(&self) -> impl Iterator<Item = (HashAlgorithm, u8)> + '_ {
         self.banks.iter().flat_map(|(bank, bits)| {
-            (0..COUNT)
-                .filter(move |index| bits & (1 << index) != 0)
-                .map(|index| (*bank, index))
+            (0..COUNT).filter(move |index| bits & (1 << index) != 0).map(|index| (*bank, index))
         })
     }
 
@@ -71,12 +67,7 @@ impl PcrSelection {
             let algorithm = reader.u16("PCR bank")?;
             let size = reader.u8("PCR selection size")?;
             let mut bits = 0;
-            for (position, byte) in reader
-                .take(usize::from(size), "PCR selection")?
-                .iter()
-                .take(4)
-                .enumerate()
-            {
+            for (position, byte) in reader.take(usize::from(size), "PCR selection")?.iter().take(4).enumerate() {
                 bits |= u32::from(*byte) << (8 * position);
             }
             if let Some(bank) = HashAlgorithm::from_id(algorithm) {
@@ -95,11 +86,7 @@ impl PcrSelection {
             }
         }
         banks.retain(|(_, bits)| *bits != 0);
-        if banks.is_empty() {
-            None
-        } else {
-            Some(PcrSelection { banks })
-        }
+        if banks.is_empty() { None } else { Some(PcrSelection { banks }) }
     }
 }
 
@@ -113,14 +100,9 @@ impl FromStr for PcrSelection {
     fn from_str(text: &str) -> Result<Self, SelectionError> {
         let mut banks = Vec::new();
         for part in text.split('+') {
-            let wrong = || SelectionError::Text {
-                text: part.to_owned(),
-            };
+            let wrong = || SelectionError::Text { text: part.to_owned() };
             let (name, list) = part.split_once(':').ok_or_else(wrong)?;
-            let bank = BANKS
-                .into_iter()
-                .find(|bank| bank.name() == name)
-                .ok_or_else(wrong)?;
+            let bank = BANKS.into_iter().find(|bank| bank.name() == name).ok_or_else(wrong)?;
             let indices: Result<Vec<u8>, _> = list.split(',').map(str::parse).collect();
             if banks.iter().any(|(known, _)| *known == bank) {
                 return Err(SelectionError::Repeated { bank });
@@ -188,8 +170,7 @@ pub enum SelectionError {
 
 impl Writer {
     fn sized_by_byte(self, bytes: &[u8]) -> Self {
-        self.u8(u8::try_from(bytes.len()).unwrap_or(u8::MAX))
-            .bytes(bytes)
+        self.u8(u8::try_from(bytes.len()).unwrap_or(u8::MAX)).bytes(bytes)
     }
 }
 
@@ -201,20 +182,12 @@ fn bits(indices: &[u8]) -> Result<u32, SelectionError> {
         }
         bits |= 1 << index;
     }
-    if bits == 0 {
-        Err(SelectionError::Empty)
-    } else {
-        Ok(bits)
-    }
+    if bits == 0 { Err(SelectionError::Empty) } else { Ok(bits) }
 }
 
 /// The banks that can be selected.
-const BANKS: [HashAlgorithm; 4] = [
-    HashAlgorithm::Sha1,
-    HashAlgorithm::Sha256,
-    HashAlgorithm::Sha384,
-    HashAlgorithm::Sha512,
-];
+const BANKS: [HashAlgorithm; 4] =
+    [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
 /// Registers per bank.
 const COUNT: u8 = 24;
 
@@ -224,16 +197,8 @@ mod tests {
 
     #[test]
     fn the_text_form_round_trips_and_keeps_the_order() {
-        for text in [
-            "sha256:0,8,12+sha1:0",
-            "sha1:0,1,2+sha256:0,1,2",
-            "sha384:23",
-        ] {
-            assert_eq!(
-                text.parse::<PcrSelection>()
-                    .map(|selection| selection.to_string()),
-                Ok(text.to_owned())
-            );
+        for text in ["sha256:0,8,12+sha1:0", "sha1:0,1,2+sha256:0,1,2", "sha384:23"] {
+            assert_eq!(text.parse::<PcrSelection>().map(|selection| selection.to_string()), Ok(text.to_owned()));
         }
     }
 
@@ -241,37 +206,15 @@ mod tests {
     fn each_mistake_has_its_own_error() {
         let parse = |text: &str| text.parse::<PcrSelection>();
         assert_eq!(parse("sha256:24"), Err(SelectionError::Index { index: 24 }));
-        assert_eq!(
-            parse("sha256:1+sha256:2"),
-            Err(SelectionError::Repeated {
-                bank: HashAlgorithm::Sha256
-            })
-        );
-        assert_eq!(
-            parse("md5:1"),
-            Err(SelectionError::Text {
-                text: "md5:1".into()
-            })
-        );
-        assert_eq!(
-            parse("sha256:"),
-            Err(SelectionError::Text {
-                text: "sha256:".into()
-            })
-        );
-        assert_eq!(
-            PcrSelection::of(HashAlgorithm::Sha256, &[]),
-            Err(SelectionError::Empty)
-        );
+        assert_eq!(parse("sha256:1+sha256:2"), Err(SelectionError::Repeated { bank: HashAlgorithm::Sha256 }));
+        assert_eq!(parse("md5:1"), Err(SelectionError::Text { text: "md5:1".into() }));
+        assert_eq!(parse("sha256:"), Err(SelectionError::Text { text: "sha256:".into() }));
+        assert_eq!(PcrSelection::of(HashAlgorithm::Sha256, &[]), Err(SelectionError::Empty));
     }
 
     #[test]
     fn the_wire_form_has_three_bytes_per_bank() {
-        let selection = PcrSelection::of(HashAlgorithm::Sha256, &[0, 8, 23])
-            .unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(
-            hex::encode(selection.write(Writer::new()).as_bytes()),
-            "00000001000b03010180"
-        );
+        let selection = PcrSelection::of(HashAlgorithm::Sha256, &[0, 8, 23]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(hex::encode(selection.write(Writer::new()).as_bytes()), "00000001000b03010180");
     }
 }

@@ -42,34 +42,21 @@ impl Tpm {
     /// TPM meets.
     pub fn seal(&mut self, secret: &[u8], pcrs: &PcrSelection) -> Result<SealedBlob, TpmError> {
         if secret.len() > MAX_SEALED {
-            return Err(TpmError::SecretTooLong {
-                length: secret.len(),
-            });
+            return Err(TpmError::SecretTooLong { length: secret.len() });
         }
         // The TPM would leave a bank that it does not keep out of the policy without a word.
         self.read_pcrs(pcrs)?;
         let session = self.start_session(Session::Trial, template::SHA256)?;
         let policy = self.with_handle(session, |tpm, session| {
             tpm.policy_pcr(session, pcrs)?;
-            tpm.run(
-                Code::PolicyGetDigest,
-                &[session],
-                &[],
-                Writer::new(),
-                |_, reader| Ok(reader.sized("policy digest")?.to_vec()),
-            )
+            tpm.run(Code::PolicyGetDigest, &[session], &[], Writer::new(), |_, reader| {
+                Ok(reader.sized("policy digest")?.to_vec())
+            })
         })?;
         let object = template::sealed_object(&policy);
         self.with_storage_key(|tpm, storage, parent| {
             let (public, private) = tpm.create(storage, secret, &object)?;
-            Ok(SealedBlob {
-                object: SavedKey {
-                    public,
-                    private,
-                    parent,
-                },
-                pcrs: pcrs.clone(),
-            })
+            Ok(SealedBlob { object: SavedKey { public, private, parent }, pcrs: pcrs.clone() })
         })
     }
 
@@ -84,31 +71,15 @@ impl Tpm {
             let session = tpm.start_session(Session::Policy, template::SHA256)?;
             tpm.with_handle(session, |tpm, session| {
                 tpm.policy_pcr(session, &blob.pcrs)?;
-                tpm.run(
-                    Code::Unseal,
-                    &[object],
-                    &[Authorization::Policy(session)],
-                    Writer::new(),
-                    |_, reader| Ok(Zeroizing::new(reader.sized("secret")?.to_vec())),
-                )
+                tpm.run(Code::Unseal, &[object], &[Authorization::Policy(session)], Writer::new(), |_, reader| {
+                    Ok(Zeroizing::new(reader.sized("secret")?.to_vec()))
+                })
             })
         })
-        .map_err(|error| {
-            if error.base_code() == Some(POLICY_FAIL) {
-                TpmError::PolicyFailed
-            } else {
-                error
-            }
-        })
+        .map_err(|error| if error.base_code() == Some(POLICY_FAIL) { TpmError::PolicyFailed } else { error })
     }
 
     fn policy_pcr(&mut self, session: u32, pcrs: &PcrSelection) -> Result<(), TpmError> {
-        self.run(
-            Code::PolicyPcr,
-            &[session],
-            &[],
-            pcrs.write(Writer::new().sized(&[])),
-            |_, _| Ok(()),
-        )
+        self.run(Code::PolicyPcr, &[session], &[], pcrs.write(Writer::new().sized(&[])), |_, _| Ok(()))
     }
 }

@@ -44,15 +44,11 @@ impl SoftwareTpm {
             return Ok(());
         }
         let setup = find_program("swtpm_setup")?;
-        let authority_tool =
-            find_program("swtpm_localca").or_else(|_| find_program("swtpm-localca"))?;
+        let authority_tool = find_program("swtpm_localca").or_else(|_| find_program("swtpm-localca"))?;
         private_directory(dir)?;
         private_directory(ca_dir)?;
         let ca_dir = fs::canonicalize(ca_dir).map_err(files(ca_dir))?;
-        let aside = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempdir_in(dir)
-            .map_err(files(dir))?;
+        let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(dir).map_err(files(dir))?;
         let aside_path = fs::canonicalize(aside.path()).map_err(files(dir))?;
         write_configuration(&aside_path, &ca_dir, &authority_tool)?;
         let output = Command::new(setup)
@@ -73,14 +69,10 @@ impl SoftwareTpm {
             .map_err(files(dir))?;
         if !output.status.success() {
             let log = [output.stdout, output.stderr].concat();
-            return Err(SoftwareTpmError::Provision {
-                log: last_lines(&log),
-            });
+            return Err(SoftwareTpmError::Provision { log: last_lines(&log) });
         }
         let made = aside_path.join(STATE);
-        File::open(&made)
-            .and_then(|state| state.sync_all())
-            .map_err(files(&made))?;
+        File::open(&made).and_then(|state| state.sync_all()).map_err(files(&made))?;
         fs::rename(&made, dir.join(STATE)).map_err(files(dir))
     }
 
@@ -96,23 +88,13 @@ impl SoftwareTpm {
     /// [`SoftwareTpmError::StateInUse`] when it runs already; [`SoftwareTpmError::NotProvisioned`] when there is none.
     pub fn start(dir: &Path) -> Result<SoftwareTpm, SoftwareTpmError> {
         if !Self::is_provisioned(dir) {
-            return Err(SoftwareTpmError::NotProvisioned {
-                dir: dir.to_owned(),
-            });
+            return Err(SoftwareTpmError::NotProvisioned { dir: dir.to_owned() });
         }
         let program = find_program("swtpm")?;
         let runtime = runtime_directory()?;
         let log = File::create(runtime.path().join(LOG)).map_err(files(runtime.path()))?;
         let mut process = Command::new(program)
-            .args([
-                "socket",
-                "--tpm2",
-                "--tpmstate",
-                "dir=.",
-                "--flags",
-                "not-need-init,startup-clear",
-                "--server",
-            ])
+            .args(["socket", "--tpm2", "--tpmstate", "dir=.", "--flags", "not-need-init,startup-clear", "--server"])
             .arg(unix_option(&runtime.path().join(DATA_SOCKET)))
             .arg("--ctrl")
             .arg(unix_option(&runtime.path().join(CONTROL_SOCKET)))
@@ -131,11 +113,7 @@ impl SoftwareTpm {
                 return Err(files(dir)(source));
             }
         };
-        let mut started = SoftwareTpm {
-            process,
-            watchdog,
-            runtime,
-        };
+        let mut started = SoftwareTpm { process, watchdog, runtime };
         started.wait_until_it_answers(dir)?;
         Ok(started)
     }
@@ -170,10 +148,7 @@ impl SoftwareTpm {
                 Ok(_) | Err(_) => Err(SoftwareTpmError::Certificate { path }),
             }
         };
-        ["swtpm-localca-rootca-cert.pem", "issuercert.pem"]
-            .into_iter()
-            .map(read)
-            .collect()
+        ["swtpm-localca-rootca-cert.pem", "issuercert.pem"].into_iter().map(read).collect()
     }
 
     fn wait_until_it_answers(&mut self, dir: &Path) -> Result<(), SoftwareTpmError> {
@@ -182,18 +157,14 @@ impl SoftwareTpm {
             if !self.is_running() {
                 let log = self.log();
                 return Err(if log.contains("Could not lock") {
-                    SoftwareTpmError::StateInUse {
-                        dir: dir.to_owned(),
-                    }
+                    SoftwareTpmError::StateInUse { dir: dir.to_owned() }
                 } else {
                     SoftwareTpmError::DidNotStart { log }
                 });
             }
             match Tpm::open(&self.address()) {
                 Ok(_) => return Ok(()),
-                Err(TpmError::Open { .. }) if Instant::now() < patience => {
-                    std::thread::sleep(Duration::from_millis(3))
-                }
+                Err(TpmError::Open { .. }) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(3)),
                 Err(TpmError::Closed { .. }) if Instant::now() < patience => {}
                 Err(TpmError::Open { .. }) => {
                     return Err(SoftwareTpmError::DidNotStart { log: self.log() });
@@ -223,9 +194,7 @@ impl Drop for SoftwareTpm {
 #[derive(Debug, thiserror::Error)]
 pub enum SoftwareTpmError {
     /// A program of swtpm is missing.
-    #[error(
-        "swtpm is not installed: `{program}` is not on the search path\nhint: apt-get install swtpm swtpm-tools"
-    )]
+    #[error("swtpm is not installed: `{program}` is not on the search path\nhint: apt-get install swtpm swtpm-tools")]
     NotInstalled {
         /// The program.
         program: &'static str,
@@ -281,45 +250,25 @@ pub enum SoftwareTpmError {
 
 fn files(path: &Path) -> impl Fn(io::Error) -> SoftwareTpmError {
     let path = path.to_owned();
-    move |source| SoftwareTpmError::Files {
-        path: path.clone(),
-        source,
-    }
+    move |source| SoftwareTpmError::Files { path: path.clone(), source }
 }
 
 fn find_program(program: &'static str) -> Result<PathBuf, SoftwareTpmError> {
     let search = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&search)
-        .chain([PathBuf::from("/usr/bin"), PathBuf::from("/usr/share/swtpm")]);
-    let mut found = places
-        .map(|place| place.join(program))
-        .filter(|path| path.is_absolute() && path.is_file());
-    found
-        .next()
-        .ok_or(SoftwareTpmError::NotInstalled { program })
+    let places = std::env::split_paths(&search).chain([PathBuf::from("/usr/bin"), PathBuf::from("/usr/share/swtpm")]);
+    let mut found = places.map(|place| place.join(program)).filter(|path| path.is_absolute() && path.is_file());
+    found.next().ok_or(SoftwareTpmError::NotInstalled { program })
 }
 
 fn private_directory(path: &Path) -> Result<(), SoftwareTpmError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(files(path))
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(files(path))
 }
 
 /// Writes the three files from which swtpm_setup and swtpm_localca learn where the authority is.
-fn write_configuration(
-    aside: &Path,
-    ca_dir: &Path,
-    authority_tool: &Path,
-) -> Result<(), SoftwareTpmError> {
+fn write_configuration(aside: &Path, ca_dir: &Path, authority_tool: &Path) -> Result<(), SoftwareTpmError> {
     let text = |path: &Path| match path.to_str() {
-        Some(text) if !text.contains(['#', '\n', '\r']) && text.trim() == text => {
-            Ok(text.to_owned())
-        }
-        _ => Err(SoftwareTpmError::Path {
-            path: path.to_owned(),
-        }),
+        Some(text) if !text.contains(['#', '\n', '\r']) && text.trim() == text => Ok(text.to_owned()),
+        _ => Err(SoftwareTpmError::Path { path: path.to_owned() }),
     };
     let (aside_text, ca) = (text(aside)?, text(ca_dir)?);
     let setup = format!(
@@ -330,13 +279,9 @@ fn write_configuration(
     let authority = format!(
         "statedir = {ca}\nsigningkey = {ca}/signkey.pem\nissuercert = {ca}/issuercert.pem\ncertserial = {ca}/certserial\n"
     );
-    let options =
-        "--platform-manufacturer Glovebox\n--platform-version 1\n--platform-model software-tpm\n";
-    for (name, content) in [
-        (CONFIGURATION, setup.as_str()),
-        ("localca.conf", &authority),
-        ("localca.options", options),
-    ] {
+    let options = "--platform-manufacturer Glovebox\n--platform-version 1\n--platform-model software-tpm\n";
+    for (name, content) in [(CONFIGURATION, setup.as_str()), ("localca.conf", &authority), ("localca.options", options)]
+    {
         let path = aside.join(name);
         fs::write(&path, content).map_err(files(&path))?;
     }
@@ -349,26 +294,17 @@ fn runtime_directory() -> Result<TempDir, SoftwareTpmError> {
     if base.as_os_str().len() > MAX_RUNTIME_BASE || base.to_string_lossy().contains(',') {
         base = PathBuf::from("/tmp");
     }
-    tempfile::Builder::new()
-        .prefix("glovebox-tpm-")
-        .tempdir_in(&base)
-        .map_err(files(&base))
+    tempfile::Builder::new().prefix("glovebox-tpm-").tempdir_in(&base).map_err(files(&base))
 }
 
 fn unix_option(path: &Path) -> std::ffi::OsString {
-    [OsStr::new("type=unixio,path="), path.as_os_str()]
-        .into_iter()
-        .collect()
+    [OsStr::new("type=unixio,path="), path.as_os_str()].into_iter().collect()
 }
 
 /// Starts a shell that ends `process` when our end of its input closes, that is, when we die.
 fn watch(process: u32, runtime: &Path) -> io::Result<Child> {
     Command::new("/bin/sh")
-        .args([
-            "-c",
-            r#"read -r _; kill -TERM "$1"; rm -f "$2"/*; rmdir "$2""#,
-            "sh",
-        ])
+        .args(["-c", r#"read -r _; kill -TERM "$1"; rm -f "$2"/*; rmdir "$2""#, "sh"])
         .arg(process.to_string())
         .arg(runtime)
         .stdin(Stdio::piped())
@@ -394,11 +330,7 @@ fn say_goodbye(socket: &Path) -> io::Result<()> {
 
 fn last_lines(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let from = lines.len().saturating_sub(3);
     lines.get(from..).unwrap_or_default().join("; ")
 }

@@ -20,11 +20,8 @@ pub enum EndorsementKind {
 
 impl EndorsementKind {
     /// All kinds, in the order in which they are tried: the fast ones first.
-    pub const ALL: [EndorsementKind; 3] = [
-        EndorsementKind::EccP384,
-        EndorsementKind::EccP256,
-        EndorsementKind::Rsa2048,
-    ];
+    pub const ALL: [EndorsementKind; 3] =
+        [EndorsementKind::EccP384, EndorsementKind::EccP256, EndorsementKind::Rsa2048];
 
     /// Where the TPM's maker puts the certificate (EK Credential Profile, section 2.2.1.4).
     #[must_use]
@@ -65,12 +62,8 @@ impl EndorsementKind {
     /// The template up to the unique field.
     pub(crate) fn template_prefix(self) -> Writer {
         match self {
-            EndorsementKind::EccP384 => {
-                ecc_parent(SHA384, 0x0003_00f2, &POLICY_B_SHA384, 256, P384)
-            }
-            EndorsementKind::EccP256 => {
-                ecc_parent(SHA256, 0x0003_00b2, &POLICY_A_SHA256, 128, P256)
-            }
+            EndorsementKind::EccP384 => ecc_parent(SHA384, 0x0003_00f2, &POLICY_B_SHA384, 256, P384),
+            EndorsementKind::EccP256 => ecc_parent(SHA256, 0x0003_00b2, &POLICY_A_SHA256, 128, P256),
             EndorsementKind::Rsa2048 => Writer::new()
                 .u16(RSA)
                 .u16(SHA256)
@@ -114,61 +107,26 @@ impl EndorsementKind {
 
 /// The storage key under which attestation keys and sealed secrets live: P-256, made anew from the owner seed each time.
 pub(crate) fn storage_key() -> Writer {
-    ecc_parent(SHA256, 0x0003_0472, &[], 128, P256)
-        .sized(&[])
-        .sized(&[])
+    ecc_parent(SHA256, 0x0003_0472, &[], 128, P256).sized(&[]).sized(&[])
 }
 
 /// A key that signs only what the TPM itself says: restricted, made inside, never leaves.
 pub(crate) fn attestation_key(kind: KeyKind) -> Writer {
-    let head = |algorithm: u16| {
-        Writer::new()
-            .u16(algorithm)
-            .u16(SHA256)
-            .u32(0x0005_0472)
-            .sized(&[])
-            .u16(NULL)
-    };
+    let head = |algorithm: u16| Writer::new().u16(algorithm).u16(SHA256).u32(0x0005_0472).sized(&[]).u16(NULL);
     match kind {
-        KeyKind::EccP256 => head(ECC)
-            .u16(ECDSA)
-            .u16(SHA256)
-            .u16(P256)
-            .u16(NULL)
-            .sized(&[])
-            .sized(&[]),
-        KeyKind::Rsa2048 => head(RSA)
-            .u16(RSASSA)
-            .u16(SHA256)
-            .u16(2048)
-            .u32(0)
-            .sized(&[]),
+        KeyKind::EccP256 => head(ECC).u16(ECDSA).u16(SHA256).u16(P256).u16(NULL).sized(&[]).sized(&[]),
+        KeyKind::Rsa2048 => head(RSA).u16(RSASSA).u16(SHA256).u16(2048).u32(0).sized(&[]),
     }
 }
 
 /// A sealed secret that opens by policy only.
 pub(crate) fn sealed_object(policy: &[u8]) -> Writer {
-    Writer::new()
-        .u16(KEYED_HASH)
-        .u16(SHA256)
-        .u32(0x0000_0492)
-        .sized(policy)
-        .u16(NULL)
-        .sized(&[])
+    Writer::new().u16(KEYED_HASH).u16(SHA256).u32(0x0000_0492).sized(policy).u16(NULL).sized(&[])
 }
 
 fn ecc_parent(name: u16, attributes: u32, policy: &[u8], key_bits: u16, curve: u16) -> Writer {
-    let head = Writer::new()
-        .u16(ECC)
-        .u16(name)
-        .u32(attributes)
-        .sized(policy);
-    head.u16(AES)
-        .u16(key_bits)
-        .u16(CFB)
-        .u16(NULL)
-        .u16(curve)
-        .u16(NULL)
+    let head = Writer::new().u16(ECC).u16(name).u32(attributes).sized(policy);
+    head.u16(AES).u16(key_bits).u16(CFB).u16(NULL).u16(curve).u16(NULL)
 }
 
 fn point(reader: &mut Reader<'_>, width: usize) -> Result<Vec<u8>, Malformed> {
@@ -208,29 +166,29 @@ const P384: u16 = 0x0004;
 
 /// PolicySecret(endorsement hierarchy), SHA-256.
 const POLICY_A_SHA256: [u8; 32] = [
-    0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
-    0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
+    0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7,
+    0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 ];
 
 /// PolicySecret(endorsement hierarchy), SHA-384.
 const POLICY_A_SHA384: [u8; 48] = [
-    0x8b, 0xbf, 0x22, 0x66, 0x53, 0x7c, 0x17, 0x1c, 0xb5, 0x6e, 0x40, 0x3c, 0x4d, 0xc1, 0xd4, 0xb6,
-    0x4f, 0x43, 0x26, 0x11, 0xdc, 0x38, 0x6e, 0x6f, 0x53, 0x20, 0x50, 0xc3, 0x27, 0x8c, 0x93, 0x0e,
-    0x14, 0x3e, 0x8b, 0xb1, 0x13, 0x38, 0x24, 0xcc, 0xb4, 0x31, 0x05, 0x38, 0x71, 0xc6, 0xdb, 0x53,
+    0x8b, 0xbf, 0x22, 0x66, 0x53, 0x7c, 0x17, 0x1c, 0xb5, 0x6e, 0x40, 0x3c, 0x4d, 0xc1, 0xd4, 0xb6, 0x4f, 0x43, 0x26,
+    0x11, 0xdc, 0x38, 0x6e, 0x6f, 0x53, 0x20, 0x50, 0xc3, 0x27, 0x8c, 0x93, 0x0e, 0x14, 0x3e, 0x8b, 0xb1, 0x13, 0x38,
+    0x24, 0xcc, 0xb4, 0x31, 0x05, 0x38, 0x71, 0xc6, 0xdb, 0x53,
 ];
 
 /// PolicyAuthorizeNV, SHA-384.
 const POLICY_C_SHA384: [u8; 48] = [
-    0xd6, 0x03, 0x2c, 0xe6, 0x1f, 0x2f, 0xb3, 0xc2, 0x40, 0xeb, 0x3c, 0xf6, 0xa3, 0x32, 0x37, 0xef,
-    0x2b, 0x6a, 0x16, 0xf4, 0x29, 0x3c, 0x22, 0xb4, 0x55, 0xe2, 0x61, 0xcf, 0xfd, 0x21, 0x7a, 0xd5,
-    0xb4, 0x94, 0x7c, 0x2d, 0x73, 0xe6, 0x30, 0x05, 0xee, 0xd2, 0xdc, 0x2b, 0x35, 0x93, 0xd1, 0x65,
+    0xd6, 0x03, 0x2c, 0xe6, 0x1f, 0x2f, 0xb3, 0xc2, 0x40, 0xeb, 0x3c, 0xf6, 0xa3, 0x32, 0x37, 0xef, 0x2b, 0x6a, 0x16,
+    0xf4, 0x29, 0x3c, 0x22, 0xb4, 0x55, 0xe2, 0x61, 0xcf, 0xfd, 0x21, 0x7a, 0xd5, 0xb4, 0x94, 0x7c, 0x2d, 0x73, 0xe6,
+    0x30, 0x05, 0xee, 0xd2, 0xdc, 0x2b, 0x35, 0x93, 0xd1, 0x65,
 ];
 
 /// PolicyOR over A and C, SHA-384.
 const POLICY_B_SHA384: [u8; 48] = [
-    0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a,
-    0x07, 0x41, 0x48, 0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca,
-    0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
+    0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a, 0x07, 0x41, 0x48,
+    0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca, 0xcb, 0x47, 0xba, 0x09, 0x69, 0x96,
+    0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
 ];
 
 #[cfg(test)]
@@ -247,40 +205,25 @@ mod tests {
     #[test]
     fn the_endorsement_policies_are_those_of_the_profile() {
         let endorsement = 0x4000_000b_u32.to_be_bytes();
-        for (bank, expected) in [
-            (HashAlgorithm::Sha256, &POLICY_A_SHA256[..]),
-            (HashAlgorithm::Sha384, &POLICY_A_SHA384[..]),
-        ] {
+        for (bank, expected) in
+            [(HashAlgorithm::Sha256, &POLICY_A_SHA256[..]), (HashAlgorithm::Sha384, &POLICY_A_SHA384[..])]
+        {
             let zero = vec![0; bank.size()];
             let named = extend(bank, &zero, &[&0x151_u32.to_be_bytes(), &endorsement]);
             assert_eq!(bank.hash(&[&named]), expected);
         }
         let branches = [&POLICY_A_SHA384[..], &POLICY_C_SHA384[..]];
-        let either = extend(
-            HashAlgorithm::Sha384,
-            &[0; 48],
-            &[&0x171_u32.to_be_bytes()[..], branches[0], branches[1]],
-        );
+        let either = extend(HashAlgorithm::Sha384, &[0; 48], &[&0x171_u32.to_be_bytes()[..], branches[0], branches[1]]);
         assert_eq!(either, POLICY_B_SHA384);
     }
 
     #[test]
     fn a_short_coordinate_is_padded_and_a_long_one_refused() {
-        let short = EndorsementKind::EccP256
-            .template_prefix()
-            .sized(&[7])
-            .sized(&[8; 32]);
-        let key = EndorsementKind::EccP256
-            .subject_public_key(short.as_bytes())
-            .unwrap_or_else(|error| panic!("{error:?}"));
+        let short = EndorsementKind::EccP256.template_prefix().sized(&[7]).sized(&[8; 32]);
+        let key =
+            EndorsementKind::EccP256.subject_public_key(short.as_bytes()).unwrap_or_else(|error| panic!("{error:?}"));
         assert_eq!((key.len(), key[0], key[31], key[32]), (65, 4, 0, 7));
-        let long = EndorsementKind::EccP256
-            .template_prefix()
-            .sized(&[7; 33])
-            .sized(&[8; 32]);
-        assert_eq!(
-            EndorsementKind::EccP256.subject_public_key(long.as_bytes()),
-            Err(Malformed("point x"))
-        );
+        let long = EndorsementKind::EccP256.template_prefix().sized(&[7; 33]).sized(&[8; 32]);
+        assert_eq!(EndorsementKind::EccP256.subject_public_key(long.as_bytes()), Err(Malformed("point x")));
     }
 }

@@ -28,9 +28,7 @@ impl Tpm {
     /// # Errors
     /// [`TpmError::Open`] when it is not there; otherwise what the first commands meet.
     pub fn open(address: &Address) -> Result<Tpm, TpmError> {
-        let mut tpm = Tpm {
-            transport: Transport::open(address)?,
-        };
+        let mut tpm = Tpm { transport: Transport::open(address)? };
         match tpm.startup() {
             // INITIALIZE says that it runs already; a resource manager starts its TPM itself and may refuse the command.
             Err(error) if error.base_code().is_none() => return Err(error),
@@ -54,23 +52,12 @@ impl Tpm {
     /// What the connection or the TPM meets.
     pub fn description(&mut self) -> Result<Description, TpmError> {
         let properties = self.properties()?;
-        let property = |wanted: u32| {
-            properties
-                .iter()
-                .find(|(known, _)| *known == wanted)
-                .map_or(0, |(_, value)| *value)
-        };
-        let vendor: Vec<u8> = (0x106..=0x109)
-            .flat_map(|wanted| property(wanted).to_be_bytes())
-            .collect();
+        let property =
+            |wanted: u32| properties.iter().find(|(known, _)| *known == wanted).map_or(0, |(_, value)| *value);
+        let vendor: Vec<u8> = (0x106..=0x109).flat_map(|wanted| property(wanted).to_be_bytes()).collect();
         let firmware = [property(0x10b), property(0x10c)];
-        let [major, minor, build, revision] =
-            firmware.map(|word| [word >> 16, word & 0xffff]).concat()[..]
-        else {
-            return Err(TpmError::Malformed {
-                command: Code::GetCapability.name(),
-                what: "firmware version",
-            });
+        let [major, minor, build, revision] = firmware.map(|word| [word >> 16, word & 0xffff]).concat()[..] else {
+            return Err(TpmError::Malformed { command: Code::GetCapability.name(), what: "firmware version" });
         };
         Ok(Description {
             manufacturer: printable(&property(0x105).to_be_bytes()),
@@ -86,11 +73,7 @@ impl Tpm {
     /// What the connection or the TPM meets.
     pub fn banks(&mut self) -> Result<Vec<HashAlgorithm>, TpmError> {
         let read = self.capability(CAPABILITY_PCRS, 0, 1, PcrSelection::read)?;
-        Ok(read
-            .into_iter()
-            .filter(|(_, bits)| *bits != 0)
-            .map(|(bank, _)| bank)
-            .collect())
+        Ok(read.into_iter().filter(|(_, bits)| *bits != 0).map(|(bank, _)| bank).collect())
     }
 
     /// Random bytes of the TPM's own generator.
@@ -102,21 +85,12 @@ impl Tpm {
         while bytes.len() < count {
             let wanted = u16::try_from((count - bytes.len()).min(32)).unwrap_or(32);
             let before = bytes.len();
-            self.run(
-                Code::GetRandom,
-                &[],
-                &[],
-                Writer::new().u16(wanted),
-                |_, reader| {
-                    bytes.extend_from_slice(reader.sized("random bytes")?);
-                    Ok(())
-                },
-            )?;
+            self.run(Code::GetRandom, &[], &[], Writer::new().u16(wanted), |_, reader| {
+                bytes.extend_from_slice(reader.sized("random bytes")?);
+                Ok(())
+            })?;
             if bytes.len() == before {
-                return Err(TpmError::Malformed {
-                    command: Code::GetRandom.name(),
-                    what: "no random bytes",
-                });
+                return Err(TpmError::Malformed { command: Code::GetRandom.name(), what: "no random bytes" });
             }
         }
         bytes.truncate(count);
@@ -150,23 +124,13 @@ impl Tpm {
             let (taken, digests) = self.read_some_pcrs(&wanted)?;
             let registers: Vec<_> = wanted
                 .registers()
-                .filter(|(bank, index)| {
-                    taken
-                        .iter()
-                        .any(|(b, bits)| b == bank && bits & (1 << index) != 0)
-                })
+                .filter(|(bank, index)| taken.iter().any(|(b, bits)| b == bank && bits & (1 << index) != 0))
                 .collect();
             if registers.is_empty() {
-                let (bank, index) = wanted
-                    .registers()
-                    .next()
-                    .unwrap_or((HashAlgorithm::Sha256, 0));
+                let (bank, index) = wanted.registers().next().unwrap_or((HashAlgorithm::Sha256, 0));
                 return Err(TpmError::InactiveBank { bank, index });
             }
-            let malformed = || TpmError::Malformed {
-                command: Code::PcrRead.name(),
-                what: "digests",
-            };
+            let malformed = || TpmError::Malformed { command: Code::PcrRead.name(), what: "digests" };
             if registers.len() != digests.len() {
                 return Err(malformed());
             }
@@ -178,11 +142,8 @@ impl Tpm {
             }
             left = wanted.without(&taken);
         }
-        let position = |value: &PcrValue| {
-            selection
-                .registers()
-                .position(|register| register == (value.bank, value.index))
-        };
+        let position =
+            |value: &PcrValue| selection.registers().position(|register| register == (value.bank, value.index));
         values.sort_by_key(position);
         Ok(values)
     }
@@ -192,48 +153,24 @@ impl Tpm {
     ///
     /// # Errors
     /// [`TpmError::DigestLength`] when a digest does not fit its bank.
-    pub fn extend(
-        &mut self,
-        index: u8,
-        digests: &[(HashAlgorithm, &[u8])],
-    ) -> Result<(), TpmError> {
+    pub fn extend(&mut self, index: u8, digests: &[(HashAlgorithm, &[u8])]) -> Result<(), TpmError> {
         let mut parameters = Writer::new().u32(u32::try_from(digests.len()).unwrap_or(u32::MAX));
         for (bank, digest) in digests {
             if digest.len() != bank.size() {
-                return Err(TpmError::DigestLength {
-                    bank: *bank,
-                    length: digest.len(),
-                });
+                return Err(TpmError::DigestLength { bank: *bank, length: digest.len() });
             }
             parameters = parameters.u16(bank.id()).bytes(digest);
         }
-        self.run(
-            Code::PcrExtend,
-            &[u32::from(index)],
-            &[Authorization::Empty],
-            parameters,
-            |_, _| Ok(()),
-        )
+        self.run(Code::PcrExtend, &[u32::from(index)], &[Authorization::Empty], parameters, |_, _| Ok(()))
     }
 
     /// Extends register `index` by the digest of `data`, in every active bank; returns those digests.
     ///
     /// # Errors
     /// What the connection or the TPM meets.
-    pub fn measure(
-        &mut self,
-        index: u8,
-        data: &[u8],
-    ) -> Result<Vec<(HashAlgorithm, Vec<u8>)>, TpmError> {
-        let digests: Vec<_> = self
-            .banks()?
-            .into_iter()
-            .map(|bank| (bank, bank.hash(&[data])))
-            .collect();
-        let borrowed: Vec<_> = digests
-            .iter()
-            .map(|(bank, digest)| (*bank, digest.as_slice()))
-            .collect();
+    pub fn measure(&mut self, index: u8, data: &[u8]) -> Result<Vec<(HashAlgorithm, Vec<u8>)>, TpmError> {
+        let digests: Vec<_> = self.banks()?.into_iter().map(|bank| (bank, bank.hash(&[data]))).collect();
+        let borrowed: Vec<_> = digests.iter().map(|(bank, digest)| (*bank, digest.as_slice())).collect();
         self.extend(index, &borrowed)?;
         Ok(digests)
     }
@@ -244,13 +181,7 @@ impl Tpm {
     /// # Errors
     /// What the connection or the TPM meets.
     pub fn shutdown(mut self) -> Result<(), TpmError> {
-        self.run(
-            Code::Shutdown,
-            &[],
-            &[],
-            Writer::new().u16(STARTUP_CLEAR),
-            |_, _| Ok(()),
-        )
+        self.run(Code::Shutdown, &[], &[], Writer::new().u16(STARTUP_CLEAR), |_, _| Ok(()))
     }
 
     /// Runs one command and reads its answer; `read` gets the new handle (or 0) and the parameters.
@@ -262,48 +193,29 @@ impl Tpm {
         parameters: Writer,
         read: impl FnOnce(u32, &mut Reader<'_>) -> Result<T, Malformed>,
     ) -> Result<T, TpmError> {
-        let message = Command {
-            code,
-            handles,
-            authorizations,
-            parameters,
-        }
-        .frame();
+        let message = Command { code, handles, authorizations, parameters }.frame();
         let command = code.name();
         for pause in RETRY_PAUSES {
             let answer = self.transport.exchange(message.as_bytes())?;
             let parsed = parse_response(code, &answer).map_err(TpmError::malformed(command))?;
             match parsed {
                 Ok(mut response) => {
-                    return read(response.handle, &mut response.parameters)
-                        .map_err(TpmError::malformed(command));
+                    return read(response.handle, &mut response.parameters).map_err(TpmError::malformed(command));
                 }
                 Err(RETRY | YIELDED | TESTING | NV_RATE) if pause > 0 => {
                     std::thread::sleep(Duration::from_millis(pause))
                 }
                 Err(code) => {
-                    return Err(TpmError::Refused {
-                        command,
-                        code: ResponseCode(code),
-                    });
+                    return Err(TpmError::Refused { command, code: ResponseCode(code) });
                 }
             }
         }
-        Err(TpmError::Refused {
-            command,
-            code: ResponseCode(RETRY),
-        })
+        Err(TpmError::Refused { command, code: ResponseCode(RETRY) })
     }
 
     /// Removes a transient object or a session from the TPM.
     pub(crate) fn flush_handle(&mut self, handle: u32) -> Result<(), TpmError> {
-        self.run(
-            Code::FlushContext,
-            &[],
-            &[],
-            Writer::new().u32(handle),
-            |_, _| Ok(()),
-        )
+        self.run(Code::FlushContext, &[], &[], Writer::new().u32(handle), |_, _| Ok(()))
     }
 
     /// Runs `work` with a handle and removes that from the TPM in every case; the work's own error goes first.
@@ -322,13 +234,7 @@ impl Tpm {
     }
 
     fn startup(&mut self) -> Result<(), TpmError> {
-        match self.run(
-            Code::Startup,
-            &[],
-            &[],
-            Writer::new().u16(STARTUP_CLEAR),
-            |_, _| Ok(()),
-        ) {
+        match self.run(Code::Startup, &[], &[], Writer::new().u16(STARTUP_CLEAR), |_, _| Ok(())) {
             Err(error) if error.base_code() == Some(INITIALIZE) => Ok(()),
             outcome => outcome,
         }
@@ -356,9 +262,7 @@ impl Tpm {
     fn properties(&mut self) -> Result<Vec<(u32, u32)>, TpmError> {
         self.capability(CAPABILITY_PROPERTIES, 0x100, 64, |reader| {
             let count = reader.u32("number of properties")?.min(1024);
-            (0..count)
-                .map(|_| Ok((reader.u32("property")?, reader.u32("property value")?)))
-                .collect()
+            (0..count).map(|_| Ok((reader.u32("property")?, reader.u32("property value")?))).collect()
         })
     }
 
@@ -379,29 +283,15 @@ impl Tpm {
         })
     }
 
-    #[allow(
-        clippy::type_complexity,
-        reason = "what one TPM2_PCR_Read returns, used once"
-    )]
-    fn read_some_pcrs(
-        &mut self,
-        wanted: &PcrSelection,
-    ) -> Result<(Vec<(HashAlgorithm, u32)>, Vec<Vec<u8>>), TpmError> {
-        self.run(
-            Code::PcrRead,
-            &[],
-            &[],
-            wanted.write(Writer::new()),
-            |_, reader| {
-                reader.u32("update counter")?;
-                let taken = PcrSelection::read(reader)?;
-                let count = reader.u32("number of digests")?.min(8);
-                let digests: Result<Vec<_>, _> = (0..count)
-                    .map(|_| reader.sized("digest").map(<[u8]>::to_vec))
-                    .collect();
-                Ok((taken, digests?))
-            },
-        )
+    #[allow(clippy::type_complexity, reason = "what one TPM2_PCR_Read returns, used once")]
+    fn read_some_pcrs(&mut self, wanted: &PcrSelection) -> Result<(Vec<(HashAlgorithm, u32)>, Vec<Vec<u8>>), TpmError> {
+        self.run(Code::PcrRead, &[], &[], wanted.write(Writer::new()), |_, reader| {
+            reader.u32("update counter")?;
+            let taken = PcrSelection::read(reader)?;
+            let count = reader.u32("number of digests")?.min(8);
+            let digests: Result<Vec<_>, _> = (0..count).map(|_| reader.sized("digest").map(<[u8]>::to_vec)).collect();
+            Ok((taken, digests?))
+        })
     }
 }
 
@@ -451,11 +341,7 @@ pub(crate) fn is_persistent(handle: u32) -> bool {
 }
 
 fn printable(bytes: &[u8]) -> String {
-    let text: String = bytes
-        .iter()
-        .filter(|byte| (0x20..0x7f).contains(*byte))
-        .map(|byte| char::from(*byte))
-        .collect();
+    let text: String = bytes.iter().filter(|byte| (0x20..0x7f).contains(*byte)).map(|byte| char::from(*byte)).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -27,14 +27,8 @@ pub(crate) struct Transport {
 impl Transport {
     /// Opens the connection.
     pub(crate) fn open(address: &Address) -> Result<Self, TpmError> {
-        let stream = connect(address).map_err(|source| TpmError::Open {
-            address: address.clone(),
-            source,
-        })?;
-        Ok(Transport {
-            address: address.clone(),
-            stream,
-        })
+        let stream = connect(address).map_err(|source| TpmError::Open { address: address.clone(), source })?;
+        Ok(Transport { address: address.clone(), stream })
     }
 
     /// Where this connection leads.
@@ -61,11 +55,7 @@ enum Stream {
 
 fn connect(address: &Address) -> io::Result<Stream> {
     match address {
-        Address::Device(path) => File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map(Stream::Device),
+        Address::Device(path) => File::options().read(true).write(true).open(path).map(Stream::Device),
         Address::UnixSocket(path) => {
             let socket = UnixStream::connect(path)?;
             socket.set_read_timeout(Some(TIME_LIMIT))?;
@@ -97,10 +87,7 @@ fn exchange_with_device(file: &mut File, command: &[u8]) -> io::Result<Zeroizing
     Ok(response)
 }
 
-fn exchange_with_socket(
-    socket: &mut (impl Read + Write),
-    command: &[u8],
-) -> io::Result<Zeroizing<Vec<u8>>> {
+fn exchange_with_socket(socket: &mut (impl Read + Write), command: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     socket.write_all(command)?;
     let mut header = [0; HEADER];
     socket.read_exact(&mut header)?;
@@ -120,14 +107,9 @@ fn exchange_with_socket(
 fn broken(address: &Address, source: io::Error) -> TpmError {
     let address = address.clone();
     match source.kind() {
-        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
-            TpmError::Closed { address }
-        }
+        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => TpmError::Closed { address },
         ErrorKind::WouldBlock | ErrorKind::TimedOut => TpmError::TimedOut { address },
-        ErrorKind::InvalidData => TpmError::Malformed {
-            command: "any",
-            what: "response length",
-        },
+        ErrorKind::InvalidData => TpmError::Malformed { command: "any", what: "response length" },
         _ => TpmError::Broken { address, source },
     }
 }
@@ -163,12 +145,8 @@ mod tests {
     }
 
     fn answer(response: &[u8]) -> Result<Vec<u8>, ErrorKind> {
-        let mut canned = Canned {
-            response: io::Cursor::new(response.to_vec()),
-        };
-        exchange_with_socket(&mut canned, b"command")
-            .map(|bytes| bytes.to_vec())
-            .map_err(|error| error.kind())
+        let mut canned = Canned { response: io::Cursor::new(response.to_vec()) };
+        exchange_with_socket(&mut canned, b"command").map(|bytes| bytes.to_vec()).map_err(|error| error.kind())
     }
 
     #[test]
@@ -180,13 +158,7 @@ mod tests {
 
     #[test]
     fn a_length_that_cannot_be_is_refused_before_allocation() {
-        assert_eq!(
-            answer(&[0x80, 1, 0, 0, 0, 9, 0, 0, 0, 0]),
-            Err(ErrorKind::InvalidData)
-        );
-        assert_eq!(
-            answer(&[0x80, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]),
-            Err(ErrorKind::InvalidData)
-        );
+        assert_eq!(answer(&[0x80, 1, 0, 0, 0, 9, 0, 0, 0, 0]), Err(ErrorKind::InvalidData));
+        assert_eq!(answer(&[0x80, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]), Err(ErrorKind::InvalidData));
     }
 }

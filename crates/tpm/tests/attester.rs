@@ -1,11 +1,5 @@
 //! The Attester on real software TPMs, judged by the Verifier.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod common;
 
@@ -13,8 +7,8 @@ use attest::binding::{Binding, BindingParts, ChannelKeys, Purpose};
 use attest::events::RoleName;
 use attest::tpm::{Activation, EnrolledAk};
 use attest::{
-    AppraisalError, AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, Endorsements,
-    Evidence, HashAlgorithm, PolicyDocument, Tier, TpmPolicy, Verifier,
+    AppraisalError, AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, Endorsements, Evidence,
+    HashAlgorithm, PolicyDocument, Tier, TpmPolicy, Verifier,
 };
 use common::bench;
 use envelope::Digest;
@@ -33,11 +27,7 @@ struct Room {
 }
 
 fn room(kind: KeyKind) -> Option<Room> {
-    let common::Bench {
-        mut tpm,
-        software,
-        files,
-    } = bench()?;
+    let common::Bench { mut tpm, software, files } = bench()?;
     let authority = SoftwareTpm::ca_certificates(&files.path().join("ca")).unwrap();
     let role = RoleName::try_from("worker").unwrap();
     let binary = Digest::of(b"the worker's binary");
@@ -48,13 +38,8 @@ fn room(kind: KeyKind) -> Option<Room> {
     let policy = AppraisalPolicy::new(PolicyDocument {
         tier_floor: Tier::SoftwareTpm,
         tpm: TpmPolicy {
-            roots: vec![EndorsementRoot {
-                certificate: Bytes(authority[0].clone()),
-                tier: Tier::SoftwareTpm,
-            }],
-            endorsement_keys: EndorsementKeys::Listed(vec![
-                attester.key_claim(&issuers).ek_digest().unwrap(),
-            ]),
+            roots: vec![EndorsementRoot { certificate: Bytes(authority[0].clone()), tier: Tier::SoftwareTpm }],
+            endorsement_keys: EndorsementKeys::Listed(vec![attester.key_claim(&issuers).ek_digest().unwrap()]),
             bank: Bank::Sha256,
             role,
             binaries: vec![binary],
@@ -63,35 +48,16 @@ fn room(kind: KeyKind) -> Option<Room> {
         },
     })
     .unwrap();
-    Some(Room {
-        attester,
-        policy,
-        issuers,
-        software,
-        _files: files,
-    })
+    Some(Room { attester, policy, issuers, software, _files: files })
 }
 
 fn bind(purpose: Purpose) -> Binding {
-    let keys = ChannelKeys {
-        channel: vec![1],
-        encapsulation: vec![2],
-        signing: [3; 32],
-    };
-    BindingParts {
-        purpose,
-        keys,
-        exporter: [4; 32],
-        nonce: [5; 32],
-    }
-    .bind()
+    let keys = ChannelKeys { channel: vec![1], encapsulation: vec![2], signing: [3; 32] };
+    BindingParts { purpose, keys, exporter: [4; 32], nonce: [5; 32] }.bind()
 }
 
 fn release(run: &Digest) -> Binding {
-    bind(Purpose::WorkerRelease {
-        agreement: Digest::of(b"agreement"),
-        run: *run,
-    })
+    bind(Purpose::WorkerRelease { agreement: Digest::of(b"agreement"), run: *run })
 }
 
 impl Room {
@@ -99,14 +65,8 @@ impl Room {
         let claim = self.attester.key_claim(&self.issuers);
         let ak_name = claim.ak_name().unwrap();
         let secret = Zeroizing::new([6; 32]);
-        let (activation, made) = Activation::begin(
-            claim,
-            &self.policy,
-            Timestamp::now(),
-            secret,
-            &Zeroizing::new([7; 48]),
-        )
-        .unwrap();
+        let (activation, made) =
+            Activation::begin(claim, &self.policy, Timestamp::now(), secret, &Zeroizing::new([7; 48])).unwrap();
         let answer = self.attester.activate(&made).unwrap();
         let binding = bind(Purpose::WorkerEnrol { ak_name });
         let Evidence::Tpm(evidence) = self.attester.evidence(&binding).unwrap();
@@ -126,25 +86,13 @@ fn evidence_of_a_measured_run_passes_the_verifier() {
         }
         for run in &runs {
             let evidence = room.attester.evidence(&release(run)).unwrap();
-            let appraised = Verifier::appraise(
-                &evidence,
-                &endorsements,
-                &release(run),
-                &room.policy,
-                Timestamp::now(),
-            )
-            .unwrap();
+            let appraised =
+                Verifier::appraise(&evidence, &endorsements, &release(run), &room.policy, Timestamp::now()).unwrap();
             assert_eq!(appraised.tier(), Tier::SoftwareTpm);
             assert_eq!(appraised.runs_since_start(), 2);
         }
         let evidence = room.attester.evidence(&release(&runs[0])).unwrap();
-        let refused = Verifier::appraise(
-            &evidence,
-            &endorsements,
-            &release(&runs[1]),
-            &room.policy,
-            Timestamp::now(),
-        );
+        let refused = Verifier::appraise(&evidence, &endorsements, &release(&runs[1]), &room.policy, Timestamp::now());
         assert_eq!(refused.unwrap_err(), AppraisalError::Binding);
     }
 }
@@ -156,10 +104,7 @@ fn a_run_that_was_not_measured_gets_no_evidence() {
     };
     let run = Digest::of(b"never begun");
     let refused = room.attester.evidence(&release(&run));
-    assert!(
-        matches!(refused, Err(AttesterError::RunNotMeasured { run: named }) if named == run),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AttesterError::RunNotMeasured { run: named }) if named == run), "{refused:?}");
 }
 
 #[test]
@@ -171,23 +116,12 @@ fn p1_a_challenge_for_another_attesters_keys_does_not_open() {
         ak_public: other.attester.key_claim(&[]).ak_public,
         ..one.attester.key_claim(&one.issuers)
     };
-    let (_, made) = Activation::begin(
-        claim,
-        &one.policy,
-        Timestamp::now(),
-        Zeroizing::new([6; 32]),
-        &Zeroizing::new([7; 48]),
-    )
-    .unwrap();
+    let (_, made) =
+        Activation::begin(claim, &one.policy, Timestamp::now(), Zeroizing::new([6; 32]), &Zeroizing::new([7; 48]))
+            .unwrap();
     for attester in [&one.attester, &other.attester] {
         let refused = attester.activate(&made);
-        assert!(
-            matches!(
-                refused,
-                Err(AttesterError::Tpm(TpmError::CredentialRefused { .. }))
-            ),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(AttesterError::Tpm(TpmError::CredentialRefused { .. }))), "{refused:?}");
     }
 }
 
@@ -206,14 +140,7 @@ fn concurrent_runs_and_quotes_always_replay() {
                     room.attester.extend_run(&run).unwrap();
                     let evidence = room.attester.evidence(&release(&run)).unwrap();
                     let binding = release(&run);
-                    Verifier::appraise(
-                        &evidence,
-                        endorsements,
-                        &binding,
-                        &room.policy,
-                        Timestamp::now(),
-                    )
-                    .unwrap();
+                    Verifier::appraise(&evidence, endorsements, &binding, &room.policy, Timestamp::now()).unwrap();
                 }
             });
         }
@@ -229,13 +156,7 @@ fn a_log_that_does_not_explain_the_registers_is_refused_at_once() {
     let key = bench.tpm.attestation_key(KeyKind::EccP256).unwrap();
     let refused = Attester::new(bench.tpm, key, log, "sha256:8,12".parse().unwrap());
     assert!(
-        matches!(
-            refused,
-            Err(AttesterError::LogMismatch {
-                bank: HashAlgorithm::Sha256,
-                index: 8
-            })
-        ),
+        matches!(refused, Err(AttesterError::LogMismatch { bank: HashAlgorithm::Sha256, index: 8 })),
         "{refused:?}"
     );
 }
@@ -246,20 +167,9 @@ fn an_attester_whose_tpm_died_while_measuring_says_so_from_then_on() {
         return;
     };
     let number = room.software.process_id().to_string();
-    std::process::Command::new("kill")
-        .args(["-KILL", &number])
-        .status()
-        .unwrap();
+    std::process::Command::new("kill").args(["-KILL", &number]).status().unwrap();
     let refused = room.attester.extend_run(&Digest::of(b"run"));
-    assert!(
-        matches!(refused, Err(AttesterError::Tpm(TpmError::Closed { .. }))),
-        "{refused:?}"
-    );
-    let refused = room
-        .attester
-        .evidence(&bind(Purpose::BrokerDeposit { party: [0; 32] }));
-    assert!(
-        matches!(refused, Err(AttesterError::HistoryLost)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AttesterError::Tpm(TpmError::Closed { .. }))), "{refused:?}");
+    let refused = room.attester.evidence(&bind(Purpose::BrokerDeposit { party: [0; 32] }));
+    assert!(matches!(refused, Err(AttesterError::HistoryLost)), "{refused:?}");
 }

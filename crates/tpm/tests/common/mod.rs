@@ -1,10 +1,5 @@
 //! Software TPMs for tests.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "shared by several test binaries"
-)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared by several test binaries")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,30 +22,17 @@ pub(crate) fn bench() -> Option<Bench> {
     }
     let files = tempfile::tempdir().unwrap();
     let state = files.path().join("tpm");
-    SoftwareTpm::provision(&state, &files.path().join("ca"))
-        .unwrap_or_else(|error| panic!("{error}"));
+    SoftwareTpm::provision(&state, &files.path().join("ca")).unwrap_or_else(|error| panic!("{error}"));
     let software = SoftwareTpm::start(&state).unwrap_or_else(|error| panic!("{error}"));
     let tpm = Tpm::open(&software.address()).unwrap_or_else(|error| panic!("{error}"));
-    Some(Bench {
-        tpm,
-        software,
-        files,
-    })
+    Some(Bench { tpm, software, files })
 }
 
 /// Whether a program can be started; says so when it is missing, and fails in CI.
 pub(crate) fn available(program: &str) -> bool {
-    let found = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "`{program}` is missing in CI"
-        );
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "`{program}` is missing in CI");
         eprintln!("skipped: `{program}` is not installed");
     }
     found
@@ -58,14 +40,7 @@ pub(crate) fn available(program: &str) -> bool {
 
 /// Runs a program in `dir`; its success and what it printed.
 pub(crate) fn run(dir: &Path, program: &str, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(dir)
-        .output()
-        .unwrap();
+    let output = Command::new(program).args(arguments).current_dir(dir).output().unwrap();
     let printed = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&printed).into_owned(),
-    )
+    (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
 }
