@@ -429,7 +429,6 @@ fn p4_values_that_do_not_fit_the_selection_are_refused() {
 #[test]
 fn p5_an_event_of_ours_that_is_not_measured_is_refused() {
     let mut room = Room::new();
-    let mut forged = room.log.encode();
     let listed = Digest::of(b"the worker's binary").to_string();
     let unlisted = Digest::of(b"another binary");
     // The registers hold what was started; the log's text is made to name a listed binary.
@@ -443,7 +442,6 @@ fn p5_an_event_of_ours_that_is_not_measured_is_refused() {
     evidence.event_log[place..place + listed.len()].copy_from_slice(listed.as_bytes());
     assert_eq!(room.appraise_evidence(evidence), Err(AppraisalError::EventNotMeasured { index: 0, pcr: 8 }));
     assert_eq!(room.appraise(), Err(AppraisalError::RoleBinary(unlisted)));
-    forged.clear();
 }
 
 #[test]
@@ -637,7 +635,7 @@ fn a_policy_whose_parts_do_not_fit_is_no_policy() {
     };
     assert_eq!(with(|_| {}), Ok(()));
     assert_eq!(with(|p| p.tpm.roots.clear()), Err(PolicyError::NoRoots));
-    assert_eq!(with(|p| p.tpm.roots[0].certificate.0[40] ^= 0xFF).is_err(), true);
+    assert_eq!(with(|p| p.tpm.roots[0].certificate.0.truncate(100)), Err(PolicyError::Root(0)));
     assert_eq!(
         with(|p| p.tpm.roots[0].tier = Tier::ConfidentialVm),
         Err(PolicyError::RootTier { index: 0, tier: Tier::ConfidentialVm })

@@ -17,7 +17,7 @@ use crate::{
     binding::Binding,
     event_log::{EventLog, LogFormat},
     events::{Event, ROLE_PCR, RUN_PCR, RoleName, run_commitment},
-    tpm::{AkPublic, EnrolledAk, Quote, QuoteError, Signature, TpmPublic, Vouching},
+    tpm::{AkPublic, EnrolledAk, PublicKey, Quote, QuoteError, Signature, TpmPublic, Vouching},
 };
 
 /// See [`crate::Verifier::appraise`].
@@ -104,21 +104,50 @@ pub(crate) fn appraise(
     })
 }
 
+/// Checks what `tpm2_checkquote` checks: that a key signed a quote over this qualifying data and these registers
+/// (steps 6, 7, 8 and 11). For Evidence use [`crate::Verifier::appraise`], of which this is a part.
+///
+/// `quote` is a TPMS_ATTEST, `signature` a TPMT_SIGNATURE over it.
+///
+/// # Errors
+/// The step that failed.
+pub fn check_quote(
+    key: &PublicKey,
+    quote: &[u8],
+    signature: &[u8],
+    qualifying_data: &[u8],
+    pcrs: &[PcrValue],
+) -> Result<Quote, AppraisalError> {
+    let signature = Signature::parse(signature)?;
+    let quote = quote_by(key, quote, &signature, qualifying_data)?;
+    quoted_registers(&quote, pcrs, signature.scheme().hash())?;
+    Ok(quote)
+}
+
 /// Steps 6 to 8: a quote by this key, for this binding.
 pub(super) fn signed_quote(evidence: &TpmEvidence, ak: &AkPublic, binding: &Binding) -> Result<Quote, AppraisalError> {
     let signature = Signature::parse(&evidence.signature)?;
     if signature.scheme() != ak.scheme() {
         return Err(AppraisalError::SignatureScheme);
     }
-    if !signature.verifies(ak.public().key(), &evidence.quote) {
+    quote_by(ak.public().key(), &evidence.quote, &signature, binding.sha256())
+}
+
+fn quote_by(
+    key: &PublicKey,
+    quote: &[u8],
+    signature: &Signature,
+    qualifying_data: &[u8],
+) -> Result<Quote, AppraisalError> {
+    if !signature.verifies(key, quote) {
         return Err(AppraisalError::Signature);
     }
-    let quote = Quote::parse(&evidence.quote).map_err(|error| match error {
+    let quote = Quote::parse(quote).map_err(|error| match error {
         QuoteError::NotGenerated(magic) => AppraisalError::NotGenerated(magic),
         QuoteError::NotQuote(kind) => AppraisalError::NotQuote(kind),
         QuoteError::Format(format) => AppraisalError::Malformed(format),
     })?;
-    if !bool::from(quote.extra_data.as_slice().ct_eq(binding.sha256().as_slice())) {
+    if !bool::from(quote.extra_data.as_slice().ct_eq(qualifying_data)) {
         return Err(AppraisalError::Binding);
     }
     Ok(quote)

@@ -81,8 +81,8 @@ fn check_key_usage(certificate: &X509Certificate<'_>, key: &PublicKey) -> Result
         PublicKey::Ecc { .. } => usage.value.key_agreement(),
     });
     let extended = certificate.extended_key_usage().map_err(|_| AppraisalError::Certificate)?;
-    let certifies =
-        extended.is_some_and(|usage| usage.value.other.iter().any(|oid| oid.to_id_string() == EK_CERTIFICATE_USAGE_TEXT));
+    let certifies = extended
+        .is_some_and(|usage| usage.value.other.iter().any(|oid| oid.to_id_string() == EK_CERTIFICATE_USAGE_TEXT));
     if meant && certifies { Ok(()) } else { Err(AppraisalError::Chain(ChainFault::Usage)) }
 }
 

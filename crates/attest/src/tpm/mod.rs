@@ -12,6 +12,7 @@ mod quote;
 mod signature;
 
 pub use activation::{Activation, EnrolledAk, Enrolment, KeyClaim, Vouching};
+pub use appraise::check_quote;
 pub use public::{AkFault, AkPublic, Curve, EkPublic, PublicKey, TpmName, TpmPublic};
 pub use quote::{PcrSelection, Quote, QuoteError};
 pub use signature::{Scheme, Signature};
