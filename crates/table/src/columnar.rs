@@ -4,14 +4,20 @@
 //! does not survive the cast is refused with its row. Parquet may be encrypted, uniformly or with column keys: then the
 //! owner gives the keys, and a file that turns out to be plain is refused, since it is not the one that was meant.
 
-use std::{io::BufReader, sync::Arc};
+use std::{
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef},
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit},
     error::ArrowError,
-    ipc::reader::{FileReader, StreamReader},
+    ipc::{
+        reader::{FileReader, StreamReader},
+        root_as_footer, root_as_message,
+    },
     record_batch::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -20,7 +26,6 @@ use parquet::{
     encryption::decrypt::FileDecryptionProperties,
     errors::ParquetError,
 };
-use std::io::{Read, Seek};
 
 use crate::{
     cells::{Place, changed},
@@ -60,6 +65,10 @@ type IpcBatches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 fn ipc(mut stream: Stream) -> Result<(Arc<ArrowSchema>, IpcBatches), SealError> {
     let mut head = Vec::with_capacity(6);
     stream.by_ref().take(6).read_to_end(&mut head).and_then(|_| stream.rewind()).map_err(SealError::Read)?;
+    let possible = if head == *b"ARROW1" { file_lengths(&mut stream) } else { stream_lengths(&mut stream) };
+    if !possible.and_then(|possible| stream.rewind().map(|()| possible)).map_err(SealError::Read)? {
+        return Err(SealError::Arrow(ArrowError::IpcError("it is cut short, or has parts with impossible lengths".into())));
+    }
     let stream = BufReader::with_capacity(BUFFER, stream);
     Ok(if head == *b"ARROW1" {
         let reader = FileReader::try_new(stream, None).map_err(SealError::Arrow)?;
@@ -68,6 +77,61 @@ fn ipc(mut stream: Stream) -> Result<(Arc<ArrowSchema>, IpcBatches), SealError> 
         let reader = StreamReader::try_new(stream, None).map_err(SealError::Arrow)?;
         (reader.schema(), Box::new(reader))
     })
+}
+
+/// Whether every message of an IPC stream lies inside the input. The Arrow reader allocates what a message claims first.
+fn stream_lengths(stream: &mut Stream) -> io::Result<bool> {
+    let end = stream.seek(SeekFrom::End(0))?;
+    let mut at = 0;
+    while at < end {
+        let Some(mut claimed) = number(stream, at, end)? else { return Ok(false) };
+        at += 4;
+        if claimed == u32::MAX {
+            let Some(length) = number(stream, at, end)? else { return Ok(false) };
+            claimed = length;
+            at += 4;
+        }
+        if claimed == 0 {
+            break;
+        }
+        let Some(metadata) = part(stream, at, u64::from(claimed), end)? else { return Ok(false) };
+        let body = root_as_message(&metadata).ok().and_then(|message| u64::try_from(message.bodyLength()).ok());
+        let Some(next) = body.and_then(|body| at.checked_add(u64::from(claimed))?.checked_add(body)) else { return Ok(false) };
+        at = next;
+    }
+    Ok(at <= end)
+}
+
+/// The same for an IPC file, whose footer lists the places of its messages.
+fn file_lengths(stream: &mut Stream) -> io::Result<bool> {
+    let end = stream.seek(SeekFrom::End(0))?;
+    let Some(tail) = end.checked_sub(10) else { return Ok(false) };
+    let Some(length) = number(stream, tail, end)? else { return Ok(false) };
+    let Some(start) = tail.checked_sub(u64::from(length)) else { return Ok(false) };
+    let Some(footer) = part(stream, start, u64::from(length), end)? else { return Ok(false) };
+    let Ok(footer) = root_as_footer(&footer) else { return Ok(false) };
+    let mut blocks = footer.dictionaries().into_iter().flatten().chain(footer.recordBatches().into_iter().flatten());
+    Ok(blocks.all(|block| {
+        let parts = [Some(block.offset()), Some(i64::from(block.metaDataLength())), Some(block.bodyLength())];
+        let last = parts.into_iter().try_fold(0_u64, |sum, part| sum.checked_add(u64::try_from(part?).ok()?));
+        last.is_some_and(|last| last <= start)
+    }))
+}
+
+fn number(stream: &mut Stream, at: u64, end: u64) -> io::Result<Option<u32>> {
+    let bytes = part(stream, at, 4, end)?;
+    Ok(bytes.and_then(|bytes| bytes.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))))
+}
+
+/// A part of the input, if it lies inside.
+fn part(stream: &mut Stream, at: u64, length: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
+    if end.checked_sub(at).is_none_or(|room| room < length) {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    stream.seek(SeekFrom::Start(at))?;
+    stream.read_exact(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 fn parquet(input: Input, key: Option<&SourceKey>) -> Result<ParquetRecordBatchReaderBuilder<Input>, SealError> {

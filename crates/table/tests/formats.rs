@@ -180,6 +180,22 @@ fn arrow_and_parquet_are_read() {
 }
 
 #[test]
+fn arrow_data_that_is_cut_short_is_refused_before_memory_is_taken() {
+    let batch = columnar();
+    let mut stream = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    stream.write(&batch).unwrap();
+    let stream = stream.into_inner().unwrap();
+    let mut whole = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    whole.write(&batch).unwrap();
+    let whole = whole.into_inner().unwrap();
+    let huge = [&[0xff; 4][..], &i32::MAX.to_le_bytes(), &[0; 64]].concat();
+    for bytes in [&huge, &stream[..stream.len() / 2].to_vec(), &whole[..whole.len() - 20].to_vec(), &b"ARROW1\0\0".to_vec()] {
+        let error = seal(Format::ArrowIpc, bytes.clone(), &[]).unwrap_err();
+        assert!(matches!(error, SealError::Arrow(_)), "{error:?}");
+    }
+}
+
+#[test]
 fn columnar_values_that_do_not_fit_a_declared_type_are_refused() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["1", "two"]));
     let bytes = parquet(&RecordBatch::try_from_iter([("n", texts)]).unwrap(), None);
