@@ -27,8 +27,8 @@ struct Room {
 }
 
 fn room(kind: KeyKind) -> Option<Room> {
-    let common::Bench { mut tpm, software, files } = bench()?;
-    let authority = SoftwareTpm::ca_certificates(&files.path().join("ca")).unwrap();
+    let common::Bench { mut tpm, software, files, authority } = bench()?;
+    let authority = SoftwareTpm::ca_certificates(authority.path()).unwrap();
     let role = RoleName::try_from("worker").unwrap();
     let binary = Digest::of(b"the worker's binary");
     let log = measure::launch(&mut tpm, &role, &binary).unwrap();

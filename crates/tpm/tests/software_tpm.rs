@@ -38,7 +38,7 @@ fn the_endorsement_key_is_the_certified_one_and_chains_to_its_authority() {
     let Some(mut bench) = bench() else { return };
     let preferred = bench.tpm.endorsement_key().unwrap();
     assert_eq!(preferred.kind, EndorsementKind::EccP384);
-    let authority = SoftwareTpm::ca_certificates(&bench.files.path().join("ca")).unwrap();
+    let authority = SoftwareTpm::ca_certificates(bench.authority.path()).unwrap();
     let issuer = x509_parser::parse_x509_certificate(&authority[1]).unwrap().1;
     let root = x509_parser::parse_x509_certificate(&authority[0]).unwrap().1;
     assert_eq!(issuer.issuer(), root.subject());
@@ -276,7 +276,7 @@ fn a_sealed_secret_opens_in_no_other_tpm_and_not_when_altered() {
 
 #[test]
 fn keys_and_secrets_survive_a_restart_and_the_clock_stays_safe() {
-    let Some(Bench { mut tpm, software, files }) = bench() else {
+    let Some(Bench { mut tpm, software, files, .. }) = bench() else {
         return;
     };
     let saved = tpm.attestation_key(KeyKind::EccP256).unwrap().saved().clone();
@@ -294,7 +294,7 @@ fn keys_and_secrets_survive_a_restart_and_the_clock_stays_safe() {
 
 #[test]
 fn a_reconnecting_role_finds_room() {
-    let Some(Bench { tpm, software, files: _files }) = bench() else {
+    let Some(Bench { tpm, software, files: _files, .. }) = bench() else {
         return;
     };
     drop(tpm);
@@ -331,13 +331,13 @@ fn two_tpms_run_side_by_side_under_one_authority() {
 
 #[test]
 fn provisioning_again_changes_nothing() {
-    let Some(Bench { mut tpm, software, files }) = bench() else {
+    let Some(Bench { mut tpm, software, files, authority }) = bench() else {
         return;
     };
     let key = tpm.endorsement_key().unwrap();
     drop((tpm, software));
     let state = files.path().join("tpm");
-    SoftwareTpm::provision(&state, &files.path().join("ca")).unwrap();
+    SoftwareTpm::provision(&state, authority.path()).unwrap();
     let software = SoftwareTpm::start(&state).unwrap();
     assert_eq!(Tpm::open(&software.address()).unwrap().endorsement_key().unwrap(), key);
 }
@@ -381,7 +381,7 @@ fn hold_a_tpm() {
 
 #[test]
 fn a_killed_owner_takes_its_tpm_along() {
-    let Some(Bench { tpm, software, files }) = bench() else { return };
+    let Some(Bench { tpm, software, files, .. }) = bench() else { return };
     drop((tpm, software));
     let state = files.path().join("tpm");
     let mut owner = Command::new(std::env::current_exe().unwrap())
@@ -412,7 +412,7 @@ fn a_killed_owner_takes_its_tpm_along() {
 
 #[test]
 fn a_tcp_socket_serves_as_well() {
-    let Some(Bench { tpm, software, files }) = bench() else { return };
+    let Some(Bench { tpm, software, files, .. }) = bench() else { return };
     drop((tpm, software));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = Command::new("swtpm")

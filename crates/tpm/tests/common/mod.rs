@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
 
 use tempfile::TempDir;
 use tpm::{SoftwareTpm, Tpm};
@@ -13,6 +14,7 @@ pub(crate) struct Bench {
     pub(crate) tpm: Tpm,
     pub(crate) software: SoftwareTpm,
     pub(crate) files: TempDir,
+    pub(crate) authority: Arc<TempDir>,
 }
 
 /// A fresh TPM, or nothing (with the reason printed) where swtpm is missing; in CI that is a failure.
@@ -22,10 +24,22 @@ pub(crate) fn bench() -> Option<Bench> {
     }
     let files = tempfile::tempdir().unwrap();
     let state = files.path().join("tpm");
-    SoftwareTpm::provision(&state, &files.path().join("ca")).unwrap_or_else(|error| panic!("{error}"));
+    let authority = authority();
+    SoftwareTpm::provision(&state, authority.path()).unwrap_or_else(|error| panic!("{error}"));
     let software = SoftwareTpm::start(&state).unwrap_or_else(|error| panic!("{error}"));
     let tpm = Tpm::open(&software.address()).unwrap_or_else(|error| panic!("{error}"));
-    Some(Bench { tpm, software, files })
+    Some(Bench { tpm, software, files, authority })
+}
+
+/// The authority of the tests that run at the same time: making one takes longer than making a TPM.
+fn authority() -> Arc<TempDir> {
+    static SHARED: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap();
+    shared.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(tempfile::tempdir().unwrap());
+        *shared = Arc::downgrade(&made);
+        made
+    })
 }
 
 /// Whether a program can be started; says so when it is missing, and fails in CI.
