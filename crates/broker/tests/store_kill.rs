@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,19 @@ fn k1_sigkill_at_random_points_loses_no_acknowledged_write() {
     println!("{kills} kills, {} acknowledged writes, none lost", acknowledged.len());
 }
 
+#[test]
+fn k5_l2_a_second_process_on_the_same_store_and_log_key_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state");
+    drop(Store::create(&path, &key(), signer()).unwrap());
+    let (mut child, _lines) = started(&path);
+    let refused = Store::open(&path, &key(), signer()).unwrap_err();
+    assert_eq!(refused, StoreError::InUse(path.clone()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(Store::open(&path, &key(), signer()).is_ok());
+}
+
 /// Not a test by itself: what the child does until it is killed.
 #[test]
 fn child() {
@@ -93,7 +106,8 @@ fn write_for_ever(store: &Store, thread: u32) {
     }
 }
 
-fn kill_after(path: &Path, delay: Duration, acknowledged: &mut BTreeMap<String, u64>) {
+/// Starts a child and waits for its first acknowledged write.
+fn started(path: &Path) -> (Child, BufReader<ChildStderr>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
         .env(CHILD, path)
@@ -104,8 +118,14 @@ fn kill_after(path: &Path, delay: Duration, acknowledged: &mut BTreeMap<String, 
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut first = String::new();
     lines.read_line(&mut first).unwrap();
+    assert!(first.starts_with("acknowledged "), "the child failed: {first}");
+    (child, lines)
+}
+
+fn kill_after(path: &Path, delay: Duration, acknowledged: &mut BTreeMap<String, u64>) {
+    let (mut child, mut lines) = started(path);
     let reader = std::thread::spawn(move || {
-        let mut read = vec![first];
+        let mut read = Vec::new();
         // A line that the kill cut off has no newline and counts as not reported.
         let mut line = String::new();
         while lines.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {

@@ -5,9 +5,7 @@
 //! [`VerifiedCheckpoint`] hands out size and root. Extension lines are refused: our log writes none, and nobody would
 //! audit them.
 
-use crate::{
-    Cosigned, LogKey, LogSigner, Rollback, TlogError, TreeHash, WitnessPolicy, WitnessSigner,
-};
+use crate::{Cosigned, LogKey, LogSigner, Rollback, TlogError, TreeHash, WitnessPolicy, WitnessSigner};
 
 /// A log's name, size and root, as the log itself states them before it signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,25 +35,17 @@ impl Checkpoint {
         if origin.is_empty() || origin.chars().any(char::is_control) {
             return Err(TlogError::MalformedCheckpoint);
         }
-        Ok(Self {
-            origin: origin.to_owned(),
-            size,
-            root,
-        })
+        Ok(Self { origin: origin.to_owned(), size, root })
     }
 
     /// Signs as the log. Refuses to sign for another log than the signer's.
     pub fn sign(&self, signer: &LogSigner) -> Result<SignedCheckpoint, TlogError> {
         if self.origin != signer.key().origin() {
-            return Err(TlogError::OtherLog {
-                expected: signer.key().origin().to_owned(),
-                found: self.origin.clone(),
-            });
+            return Err(TlogError::OtherLog { expected: signer.key().origin().to_owned(), found: self.origin.clone() });
         }
         let text = self.text();
         let signature = signer.sign(&text)?;
-        let note = signed_note::Note::new(&text, &[signature])
-            .map_err(|_| TlogError::MalformedCheckpoint)?;
+        let note = signed_note::Note::new(&text, &[signature]).map_err(|_| TlogError::MalformedCheckpoint)?;
         Ok(SignedCheckpoint(note.to_bytes()))
     }
 
@@ -75,15 +65,10 @@ impl Checkpoint {
     }
 
     fn parse(text: &[u8]) -> Result<Self, TlogError> {
-        let parsed =
-            tlog_tiles::Checkpoint::from_bytes(text).map_err(|_| TlogError::MalformedCheckpoint)?;
+        let parsed = tlog_tiles::Checkpoint::from_bytes(text).map_err(|_| TlogError::MalformedCheckpoint)?;
         let checkpoint = Self::new(parsed.origin(), parsed.size(), (*parsed.hash()).into())?;
         // One text per head: whatever the parser tolerates beyond that, extension lines included, is refused.
-        if checkpoint.text() == text {
-            Ok(checkpoint)
-        } else {
-            Err(TlogError::MalformedCheckpoint)
-        }
+        if checkpoint.text() == text { Ok(checkpoint) } else { Err(TlogError::MalformedCheckpoint) }
     }
 
     fn text(&self) -> Vec<u8> {
@@ -120,25 +105,15 @@ impl SignedCheckpoint {
     /// 2. of the log that the key names;
     /// 3. every line with the log's name and key id verifies, and there is one;
     /// 4. every line with a listed witness's name and key id verifies, and there are lines of k distinct ones.
-    pub fn verify(
-        bytes: &[u8],
-        log: &LogKey,
-        policy: &WitnessPolicy,
-    ) -> Result<VerifiedCheckpoint, TlogError> {
+    pub fn verify(bytes: &[u8], log: &LogKey, policy: &WitnessPolicy) -> Result<VerifiedCheckpoint, TlogError> {
         let note = parse_note(bytes)?;
         let checkpoint = Checkpoint::parse(note.text())?;
         if checkpoint.origin != log.origin() {
-            return Err(TlogError::OtherLog {
-                expected: log.origin().to_owned(),
-                found: checkpoint.origin,
-            });
+            return Err(TlogError::OtherLog { expected: log.origin().to_owned(), found: checkpoint.origin });
         }
         let signatures = signatures(bytes)?;
         let mut signed = false;
-        for line in signatures
-            .iter()
-            .filter(|line| line.name() == log.origin() && line.id() == log.id())
-        {
+        for line in signatures.iter().filter(|line| line.name() == log.origin() && line.id() == log.id()) {
             if !log.verifies(note.text(), line.signature()) {
                 return Err(TlogError::BadSignature(log.origin().to_owned()));
             }
@@ -148,18 +123,8 @@ impl SignedCheckpoint {
             return Err(TlogError::NotSignedByLog(log.origin().to_owned()));
         }
         let cosigned = policy.check(log, note.text(), &signatures)?;
-        let rollback = if policy.k() == 0 {
-            Rollback::NotWitnessed
-        } else {
-            Rollback::Witnessed(cosigned.len())
-        };
-        Ok(VerifiedCheckpoint {
-            log: log.clone(),
-            checkpoint,
-            cosigned,
-            rollback,
-            bytes: bytes.to_vec(),
-        })
+        let rollback = if policy.k() == 0 { Rollback::NotWitnessed } else { Rollback::Witnessed(cosigned.len()) };
+        Ok(VerifiedCheckpoint { log: log.clone(), checkpoint, cosigned, rollback, bytes: bytes.to_vec() })
     }
 }
 
@@ -205,15 +170,10 @@ fn parse_note(bytes: &[u8]) -> Result<signed_note::Note, TlogError> {
 /// The signature lines of a note that [`parse_note`] has accepted; the library keeps them to itself.
 fn signatures(bytes: &[u8]) -> Result<Vec<signed_note::Signature>, TlogError> {
     let text = std::str::from_utf8(bytes).map_err(|_| TlogError::MalformedCheckpoint)?;
-    let (_, block) = text
-        .rsplit_once("\n\n")
-        .ok_or(TlogError::MalformedCheckpoint)?;
+    let (_, block) = text.rsplit_once("\n\n").ok_or(TlogError::MalformedCheckpoint)?;
     block
         .lines()
-        .map(|line| {
-            signed_note::Signature::from_bytes(line.as_bytes())
-                .map_err(|_| TlogError::MalformedCheckpoint)
-        })
+        .map(|line| signed_note::Signature::from_bytes(line.as_bytes()).map_err(|_| TlogError::MalformedCheckpoint))
         .collect()
 }
 

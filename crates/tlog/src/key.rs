@@ -91,19 +91,14 @@ impl WitnessKey {
         if time > i64::MAX as u64 {
             return None;
         }
-        self.0
-            .verifies(&cosigned_text(time, text), signature)
-            .then_some(time)
+        self.0.verifies(&cosigned_text(time, text), signature).then_some(time)
     }
 }
 
 impl LogSigner {
     /// The signer of the log `origin`.
     pub fn new(origin: &str, secret: SigningKey) -> Result<Self, TlogError> {
-        Ok(Self {
-            key: LogKey::new(origin, secret.verifying_key())?,
-            secret,
-        })
+        Ok(Self { key: LogKey::new(origin, secret.verifying_key())?, secret })
     }
 
     /// The public half.
@@ -120,10 +115,7 @@ impl LogSigner {
 impl WitnessSigner {
     /// The signer of the witness `name`.
     pub fn new(name: &str, secret: SigningKey) -> Result<Self, TlogError> {
-        Ok(Self {
-            key: WitnessKey::new(name, secret.verifying_key())?,
-            secret,
-        })
+        Ok(Self { key: WitnessKey::new(name, secret.verifying_key())?, secret })
     }
 
     /// The public half.
@@ -131,11 +123,7 @@ impl WitnessSigner {
         &self.key
     }
 
-    pub(crate) fn cosign(
-        &self,
-        text: &[u8],
-        time: u64,
-    ) -> Result<signed_note::Signature, TlogError> {
+    pub(crate) fn cosign(&self, text: &[u8], time: u64) -> Result<signed_note::Signature, TlogError> {
         let mut cosignature = time.to_be_bytes().to_vec();
         cosignature.extend_from_slice(&self.secret.sign(&cosigned_text(time, text)).to_bytes());
         note_signature(self.key.name(), self.key.id(), cosignature)
@@ -156,14 +144,9 @@ impl<const TYPE: u8> NoteKey<TYPE> {
             && !name.chars().any(char::is_control)
             && !public.is_weak();
         if !sound {
-            return Err(TlogError::MalformedKey(
-                name.chars().take(MAX_NAME_BYTES).collect(),
-            ));
+            return Err(TlogError::MalformedKey(name.chars().take(MAX_NAME_BYTES).collect()));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            public,
-        })
+        Ok(Self { name: name.to_owned(), public })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -189,27 +172,16 @@ impl<const TYPE: u8> NoteKey<TYPE> {
     }
 
     fn text(&self) -> String {
-        format!(
-            "{}+{:08x}+{}",
-            self.name,
-            self.id(),
-            STANDARD.encode(self.material())
-        )
+        format!("{}+{:08x}+{}", self.name, self.id(), STANDARD.encode(self.material()))
     }
 
     fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
-        Signature::from_slice(signature)
-            .is_ok_and(|signature| self.public.verify_strict(text, &signature).is_ok())
+        Signature::from_slice(signature).is_ok_and(|signature| self.public.verify_strict(text, &signature).is_ok())
     }
 }
 
-fn note_signature(
-    name: &str,
-    id: u32,
-    bytes: Vec<u8>,
-) -> Result<signed_note::Signature, TlogError> {
-    signed_note::Signature::new(name.to_owned(), id, bytes)
-        .map_err(|_| TlogError::MalformedKey(name.to_owned()))
+fn note_signature(name: &str, id: u32, bytes: Vec<u8>) -> Result<signed_note::Signature, TlogError> {
+    signed_note::Signature::new(name.to_owned(), id, bytes).map_err(|_| TlogError::MalformedKey(name.to_owned()))
 }
 
 /// C2SP tlog-cosignature, "Ed25519 signed message".
@@ -223,9 +195,9 @@ macro_rules! text_form {
             type Err = TlogError;
 
             fn from_str(text: &str) -> Result<Self, TlogError> {
-                NoteKey::parse(text).map(Self).ok_or_else(|| {
-                    TlogError::MalformedKey(text.chars().take(MAX_KEY_BYTES).collect())
-                })
+                NoteKey::parse(text)
+                    .map(Self)
+                    .ok_or_else(|| TlogError::MalformedKey(text.chars().take(MAX_KEY_BYTES).collect()))
             }
         }
 

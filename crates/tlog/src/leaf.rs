@@ -76,9 +76,7 @@ impl fmt::Debug for Commitment {
 
 impl fmt::Debug for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Opening").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

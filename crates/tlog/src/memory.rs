@@ -1,9 +1,8 @@
 //! A whole log in memory, for tests and for whoever rebuilds a tree from its entries.
 
 use crate::{
-    Appender, Checkpoint, Commitment, ConsistencyProof, HashReader, InclusionProof, LogSigner,
-    SignedCheckpoint, Tile, TileKind, TlogError, TreeHash, encode_bundle, prove_consistency,
-    prove_inclusion, root,
+    Appender, Checkpoint, Commitment, ConsistencyProof, HashReader, InclusionProof, LogSigner, SignedCheckpoint, Tile,
+    TileKind, TlogError, TreeHash, encode_bundle, prove_consistency, prove_inclusion, root,
 };
 
 /// A log's entries and hashes. Memory grows by about 100 bytes for each entry.
@@ -61,13 +60,8 @@ impl LogTree {
         }
         let items = tile.items(self.size())?;
         let first = usize::try_from(items.start).map_err(|_| TlogError::NoSuchTile(self.size()))?;
-        let entries: Vec<&[u8; 32]> = self
-            .entries
-            .iter()
-            .skip(first)
-            .take(usize::from(tile.width()))
-            .map(Commitment::as_bytes)
-            .collect();
+        let entries: Vec<&[u8; 32]> =
+            self.entries.iter().skip(first).take(usize::from(tile.width())).map(Commitment::as_bytes).collect();
         encode_bundle(&entries)
     }
 }
@@ -76,9 +70,7 @@ impl HashReader for LogTree {
     fn read_hashes(&self, numbers: &[u64]) -> Result<Vec<TreeHash>, TlogError> {
         let hash = |&number| {
             let at = usize::try_from(number).ok();
-            at.and_then(|at| self.hashes.get(at))
-                .copied()
-                .ok_or(TlogError::MissingHash(number))
+            at.and_then(|at| self.hashes.get(at)).copied().ok_or(TlogError::MissingHash(number))
         };
         numbers.iter().map(hash).collect()
     }

@@ -56,10 +56,7 @@ pub struct LogProof {
 impl InclusionProof {
     /// A path of at most [`MAX_PROOF_LINES`] hashes for entry `index`.
     pub fn new(index: u64, path: Vec<TreeHash>) -> Result<Self, TlogError> {
-        Ok(Self {
-            index,
-            path: bounded(path)?,
-        })
+        Ok(Self { index, path: bounded(path)? })
     }
 
     /// The entry's index.
@@ -87,61 +84,27 @@ impl ConsistencyProof {
 
 impl Included {
     /// Checks that the entry which `opening` discloses stands at the proof's index in the checkpoint's tree.
-    pub fn check(
-        opening: Opening,
-        proof: &InclusionProof,
-        head: &VerifiedCheckpoint,
-    ) -> Result<Self, TlogError> {
+    pub fn check(opening: Opening, proof: &InclusionProof, head: &VerifiedCheckpoint) -> Result<Self, TlogError> {
         if proof.index >= head.size() {
-            return Err(TlogError::OutsideTree {
-                index: proof.index,
-                size: head.size(),
-            });
+            return Err(TlogError::OutsideTree { index: proof.index, size: head.size() });
         }
         let path = proof.path.iter().map(|hash| hash.inner()).collect();
         let leaf = opening.commitment().leaf_hash();
-        tlog_tiles::check_record(
-            &path,
-            head.size(),
-            head.root().inner(),
-            proof.index,
-            leaf.inner(),
-        )
-        .map_err(|_| TlogError::NotIncluded)?;
-        Ok(Self {
-            opening,
-            index: proof.index,
-            size: head.size(),
-            rollback: head.rollback(),
-            record: PhantomData,
-        })
+        tlog_tiles::check_record(&path, head.size(), head.root().inner(), proof.index, leaf.inner())
+            .map_err(|_| TlogError::NotIncluded)?;
+        Ok(Self { opening, index: proof.index, size: head.size(), rollback: head.rollback(), record: PhantomData })
     }
 
     /// Compares the opening with the record that it is said to disclose: kind and digest.
     pub fn resolve<T: Record>(self, record: &T) -> Result<Included<T>, TlogError> {
         if self.opening.kind != T::KIND {
-            return Err(TlogError::OtherKind {
-                expected: T::KIND,
-                found: self.opening.kind,
-            });
+            return Err(TlogError::OtherKind { expected: T::KIND, found: self.opening.kind });
         }
         if self.opening.record != record.digest() {
             return Err(TlogError::OtherRecord);
         }
-        let Self {
-            opening,
-            index,
-            size,
-            rollback,
-            ..
-        } = self;
-        Ok(Included {
-            opening,
-            index,
-            size,
-            rollback,
-            record: PhantomData,
-        })
+        let Self { opening, index, size, rollback, .. } = self;
+        Ok(Included { opening, index, size, rollback, record: PhantomData })
     }
 }
 
@@ -181,11 +144,7 @@ impl<T> Clone for Included<T> {
 
 impl<T> fmt::Debug for Included<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Included({} at {} of {})",
-            self.opening.kind, self.index, self.size
-        )
+        write!(f, "Included({} at {} of {})", self.opening.kind, self.index, self.size)
     }
 }
 
@@ -196,39 +155,24 @@ impl Head {
     }
 
     /// Moves to `new`, which must be of the same log and at least as large, and must contain the known tree.
-    pub fn advance(
-        &self,
-        new: VerifiedCheckpoint,
-        proof: &ConsistencyProof,
-    ) -> Result<Self, TlogError> {
+    pub fn advance(&self, new: VerifiedCheckpoint, proof: &ConsistencyProof) -> Result<Self, TlogError> {
         let known = &self.0;
         if known.log() != new.log() {
-            return Err(TlogError::OtherLog {
-                expected: known.log().to_string(),
-                found: new.log().to_string(),
-            });
+            return Err(TlogError::OtherLog { expected: known.log().to_string(), found: new.log().to_string() });
         }
         let (from, to) = (known.size(), new.size());
         if to < from {
-            return Err(TlogError::Shrunk {
-                known: from,
-                offered: to,
-            });
+            return Err(TlogError::Shrunk { known: from, offered: to });
         }
         if to == from && known.root() != new.root() {
             return Err(TlogError::Forked(from));
         }
         let refused = TlogError::NotConsistent { from, to };
         if from == 0 || to == from {
-            return if proof.0.is_empty() {
-                Ok(Self(new))
-            } else {
-                Err(refused)
-            };
+            return if proof.0.is_empty() { Ok(Self(new)) } else { Err(refused) };
         }
         let path = proof.0.iter().map(|hash| hash.inner()).collect();
-        tlog_tiles::check_tree(&path, to, new.root().inner(), from, known.root().inner())
-            .map_err(|_| refused)?;
+        tlog_tiles::check_tree(&path, to, new.root().inner(), from, known.root().inner()).map_err(|_| refused)?;
         Ok(Self(new))
     }
 
@@ -259,36 +203,22 @@ impl LogProof {
             return Err(TlogError::MalformedProof(1));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| TlogError::MalformedProof(1))?;
-        let (proof, checkpoint) = text
-            .split_once("\n\n")
-            .ok_or(TlogError::MalformedProof(1))?;
+        let (proof, checkpoint) = text.split_once("\n\n").ok_or(TlogError::MalformedProof(1))?;
         let mut lines = proof.split('\n').zip(1_usize..).peekable();
         if lines.next().is_none_or(|(line, _)| line != PROOF_HEADER) {
             return Err(TlogError::MalformedProof(1));
         }
-        let extra = match lines
-            .peek()
-            .and_then(|(line, at)| Some((line.strip_prefix("extra ")?, *at)))
-        {
+        let extra = match lines.peek().and_then(|(line, at)| Some((line.strip_prefix("extra ")?, *at))) {
             Some((extra, at)) => {
                 lines.next();
-                Some(
-                    STANDARD
-                        .decode(extra)
-                        .map_err(|_| TlogError::MalformedProof(at))?,
-                )
+                Some(STANDARD.decode(extra).map_err(|_| TlogError::MalformedProof(at))?)
             }
             None => None,
         };
         let (line, at) = lines.next().ok_or(TlogError::MalformedProof(2))?;
         let index: u64 = line
             .strip_prefix("index ")
-            .and_then(|digits| {
-                digits
-                    .parse()
-                    .ok()
-                    .filter(|index: &u64| index.to_string() == digits)
-            })
+            .and_then(|digits| digits.parse().ok().filter(|index: &u64| index.to_string() == digits))
             .ok_or(TlogError::MalformedProof(at))?;
         let mut path = Vec::new();
         for (line, at) in lines {
@@ -298,20 +228,12 @@ impl LogProof {
             path.push(line.parse().map_err(|_| TlogError::MalformedProof(at))?);
         }
         let inclusion = InclusionProof::new(index, path)?;
-        Ok(Self {
-            extra,
-            inclusion,
-            checkpoint: checkpoint.as_bytes().to_vec(),
-        })
+        Ok(Self { extra, inclusion, checkpoint: checkpoint.as_bytes().to_vec() })
     }
 }
 
 fn bounded(path: Vec<TreeHash>) -> Result<Vec<TreeHash>, TlogError> {
-    if path.len() > MAX_PROOF_LINES {
-        Err(TlogError::ProofTooLong(path.len()))
-    } else {
-        Ok(path)
-    }
+    if path.len() > MAX_PROOF_LINES { Err(TlogError::ProofTooLong(path.len())) } else { Ok(path) }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -323,10 +245,7 @@ struct InclusionParts {
 
 impl From<InclusionProof> for InclusionParts {
     fn from(proof: InclusionProof) -> Self {
-        Self {
-            index: proof.index,
-            path: proof.path,
-        }
+        Self { index: proof.index, path: proof.path }
     }
 }
 

@@ -32,9 +32,7 @@ impl Tile {
     pub fn new(kind: TileKind, index: u64, width: u16) -> Result<Self, TlogError> {
         let tile = Self { kind, index, width };
         let level = tile.level();
-        let fits = index
-            .checked_mul(u64::from(FULL))
-            .is_some_and(|first| first <= u64::MAX >> (8 * level.min(7)));
+        let fits = index.checked_mul(u64::from(FULL)).is_some_and(|first| first <= u64::MAX >> (8 * level.min(7)));
         if level > 7 || width == 0 || width > FULL || !fits {
             return Err(TlogError::MalformedTilePath(tile.to_string()));
         }
@@ -75,16 +73,9 @@ impl Tile {
             return Err(TlogError::NoSuchTile(size));
         }
         let level = 8 * self.level();
-        let numbers: Vec<u64> = self
-            .items(size)?
-            .map(|item| hash_number(level, item))
-            .collect();
+        let numbers: Vec<u64> = self.items(size)?.map(|item| hash_number(level, item)).collect();
         let hashes = reader.read_hashes(&numbers)?;
-        Ok(hashes
-            .iter()
-            .flat_map(TreeHash::as_bytes)
-            .copied()
-            .collect())
+        Ok(hashes.iter().flat_map(TreeHash::as_bytes).copied().collect())
     }
 
     fn level(&self) -> u8 {
@@ -108,8 +99,7 @@ pub fn encode_bundle<E: AsRef<[u8]>>(entries: &[E]) -> Result<Vec<u8>, TlogError
     let mut bundle = Vec::new();
     for entry in entries {
         let entry = entry.as_ref();
-        let length =
-            u16::try_from(entry.len()).map_err(|_| TlogError::EntryTooLong(entry.len()))?;
+        let length = u16::try_from(entry.len()).map_err(|_| TlogError::EntryTooLong(entry.len()))?;
         bundle.extend_from_slice(&length.to_be_bytes());
         bundle.extend_from_slice(entry);
     }
@@ -121,13 +111,9 @@ pub fn decode_bundle(bundle: &[u8], width: u16) -> Result<Vec<Vec<u8>>, TlogErro
     let mut entries = Vec::new();
     let mut rest = bundle;
     while !rest.is_empty() {
-        let (length, after) = rest
-            .split_first_chunk::<2>()
-            .ok_or(TlogError::MalformedBundle)?;
+        let (length, after) = rest.split_first_chunk::<2>().ok_or(TlogError::MalformedBundle)?;
         let length = usize::from(u16::from_be_bytes(*length));
-        let (entry, after) = after
-            .split_at_checked(length)
-            .ok_or(TlogError::MalformedBundle)?;
+        let (entry, after) = after.split_at_checked(length).ok_or(TlogError::MalformedBundle)?;
         entries.push(entry.to_vec());
         rest = after;
         if entries.len() > usize::from(width) {
@@ -135,11 +121,7 @@ pub fn decode_bundle(bundle: &[u8], width: u16) -> Result<Vec<Vec<u8>>, TlogErro
         }
     }
     let sound = entries.len() == usize::from(width) && (1..=FULL).contains(&width);
-    if sound {
-        Ok(entries)
-    } else {
-        Err(TlogError::MalformedBundle)
-    }
+    if sound { Ok(entries) } else { Err(TlogError::MalformedBundle) }
 }
 
 impl fmt::Display for Tile {
@@ -159,11 +141,7 @@ impl fmt::Display for Tile {
             let mark = if position == 0 { "" } else { "x" };
             write!(f, "{mark}{group:03}{separator}")?;
         }
-        if self.width < FULL {
-            write!(f, ".p/{}", self.width)
-        } else {
-            Ok(())
-        }
+        if self.width < FULL { write!(f, ".p/{}", self.width) } else { Ok(()) }
     }
 }
 
@@ -175,11 +153,7 @@ impl FromStr for Tile {
         let malformed = || TlogError::MalformedTilePath(path.chars().take(MAX_PATH).collect());
         let tile = parse_path(path).ok_or_else(malformed)?;
         // Only the shortest form of a path names a tile.
-        if tile.to_string() == path {
-            Ok(tile)
-        } else {
-            Err(malformed())
-        }
+        if tile.to_string() == path { Ok(tile) } else { Err(malformed()) }
     }
 }
 

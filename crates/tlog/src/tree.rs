@@ -39,20 +39,14 @@ pub struct Appended {
 impl<'r, R: HashReader> Appender<'r, R> {
     /// Starts from the tree of `size` entries that `reader` holds.
     pub fn new(reader: &'r R, size: u64) -> Self {
-        Self {
-            reader,
-            size,
-            first: tlog_tiles::stored_hash_count(size),
-            added: Vec::new(),
-        }
+        Self { reader, size, first: tlog_tiles::stored_hash_count(size), added: Vec::new() }
     }
 
     /// Adds one entry and returns its index.
     pub fn append(&mut self, entry: &Commitment) -> Result<u64, TlogError> {
         let index = self.size;
-        let hashes = run(self, |reader| {
-            tlog_tiles::stored_hashes_for_record_hash(index, entry.leaf_hash().inner(), reader)
-        })?;
+        let hashes =
+            run(self, |reader| tlog_tiles::stored_hashes_for_record_hash(index, entry.leaf_hash().inner(), reader))?;
         self.added.extend(hashes.into_iter().map(TreeHash::from));
         self.size += 1;
         Ok(index)
@@ -66,12 +60,7 @@ impl<'r, R: HashReader> Appender<'r, R> {
     /// The new head and the hashes to store.
     pub fn finish(self) -> Result<Appended, TlogError> {
         let root = root(&self, self.size)?;
-        Ok(Appended {
-            size: self.size,
-            root,
-            first: self.first,
-            hashes: self.added,
-        })
+        Ok(Appended { size: self.size, root, first: self.first, hashes: self.added })
     }
 }
 
@@ -79,9 +68,7 @@ impl<R: HashReader> HashReader for Appender<'_, R> {
     fn read_hashes(&self, numbers: &[u64]) -> Result<Vec<TreeHash>, TlogError> {
         let mut hashes = Vec::with_capacity(numbers.len());
         for &number in numbers {
-            let added = number
-                .checked_sub(self.first)
-                .and_then(|at| self.added.get(usize::try_from(at).ok()?));
+            let added = number.checked_sub(self.first).and_then(|at| self.added.get(usize::try_from(at).ok()?));
             match added {
                 Some(hash) => hashes.push(*hash),
                 None => hashes.extend(self.reader.read_hashes(&[number])?),
@@ -97,27 +84,17 @@ pub fn root<R: HashReader>(reader: &R, size: u64) -> Result<TreeHash, TlogError>
 }
 
 /// Proves that entry `index` is in the tree of the first `size` entries (RFC 6962, section 2.1.1).
-pub fn prove_inclusion<R: HashReader>(
-    reader: &R,
-    size: u64,
-    index: u64,
-) -> Result<InclusionProof, TlogError> {
+pub fn prove_inclusion<R: HashReader>(reader: &R, size: u64, index: u64) -> Result<InclusionProof, TlogError> {
     if index >= size {
         return Err(TlogError::OutsideTree { index, size });
     }
-    let path = run(reader, |reader| {
-        tlog_tiles::prove_record(size, index, reader)
-    })?;
+    let path = run(reader, |reader| tlog_tiles::prove_record(size, index, reader))?;
     InclusionProof::new(index, path.into_iter().map(TreeHash::from).collect())
 }
 
 /// Proves that the tree of the first `from` entries is a prefix of the tree of the first `size` (RFC 6962, section
 /// 2.1.2). The proof from the empty tree is empty.
-pub fn prove_consistency<R: HashReader>(
-    reader: &R,
-    size: u64,
-    from: u64,
-) -> Result<ConsistencyProof, TlogError> {
+pub fn prove_consistency<R: HashReader>(reader: &R, size: u64, from: u64) -> Result<ConsistencyProof, TlogError> {
     if from > size {
         return Err(TlogError::OutsideTree { index: from, size });
     }
@@ -138,10 +115,7 @@ fn run<R: HashReader, T>(
     reader: &R,
     work: impl FnOnce(&Lent<'_, R>) -> Result<T, tlog_tiles::Error>,
 ) -> Result<T, TlogError> {
-    let lent = Lent {
-        reader,
-        error: RefCell::new(None),
-    };
+    let lent = Lent { reader, error: RefCell::new(None) };
     let outcome = work(&lent);
     outcome.map_err(|_| lent.error.into_inner().unwrap_or(TlogError::Inconsistent))
 }

@@ -40,15 +40,10 @@ impl WitnessPolicy {
     /// Ed25519 cosignature does not commit to a name.
     pub fn new(k: usize, witnesses: Vec<WitnessKey>) -> Result<Self, TlogError> {
         if k > witnesses.len() {
-            return Err(TlogError::UnsatisfiablePolicy {
-                needed: k,
-                listed: witnesses.len(),
-            });
+            return Err(TlogError::UnsatisfiablePolicy { needed: k, listed: witnesses.len() });
         }
         for (position, witness) in witnesses.iter().enumerate() {
-            let same = |other: &&WitnessKey| {
-                other.public() == witness.public() || other.name() == witness.name()
-            };
+            let same = |other: &&WitnessKey| other.public() == witness.public() || other.name() == witness.name();
             if let Some(other) = witnesses.iter().take(position).find(same) {
                 return Err(TlogError::DuplicateWitness(other.name().to_owned()));
             }
@@ -58,10 +53,7 @@ impl WitnessPolicy {
 
     /// The policy that asks for nobody.
     pub fn none() -> Self {
-        Self {
-            k: 0,
-            witnesses: Vec::new(),
-        }
+        Self { k: 0, witnesses: Vec::new() }
     }
 
     /// How many witnesses are needed.
@@ -88,27 +80,18 @@ impl WitnessPolicy {
                 return Err(TlogError::LogAsWitness(witness.name().to_owned()));
             }
             let mut time = None;
-            for line in signatures
-                .iter()
-                .filter(|line| line.name() == witness.name() && line.id() == witness.id())
-            {
+            for line in signatures.iter().filter(|line| line.name() == witness.name() && line.id() == witness.id()) {
                 let at = witness
                     .cosigned_at(text, line.signature())
                     .ok_or_else(|| TlogError::BadSignature(witness.name().to_owned()))?;
                 time = time.max(Some(at));
             }
             if let Some(time) = time {
-                cosigned.push(Cosigned {
-                    witness: witness.name().to_owned(),
-                    time,
-                });
+                cosigned.push(Cosigned { witness: witness.name().to_owned(), time });
             }
         }
         if cosigned.len() < self.k {
-            return Err(TlogError::TooFewWitnesses {
-                needed: self.k,
-                found: cosigned.len(),
-            });
+            return Err(TlogError::TooFewWitnesses { needed: self.k, found: cosigned.len() });
         }
         Ok(cosigned)
     }
@@ -144,10 +127,7 @@ struct Parts {
 
 impl From<WitnessPolicy> for Parts {
     fn from(policy: WitnessPolicy) -> Self {
-        Self {
-            k: policy.k,
-            witnesses: policy.witnesses,
-        }
+        Self { k: policy.k, witnesses: policy.witnesses }
     }
 }
 

@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 use tlog::{
-    Commitment, Included, InclusionProof, LogKey, Opening, SignedCheckpoint, Tile, TlogError,
-    VerifiedCheckpoint, WitnessKey, WitnessPolicy,
+    Commitment, Included, InclusionProof, LogKey, Opening, SignedCheckpoint, Tile, TlogError, VerifiedCheckpoint,
+    WitnessKey, WitnessPolicy,
 };
 
 #[test]
@@ -16,14 +16,8 @@ fn leaves_are_as_specified() {
     }))
     .unwrap();
     assert_eq!(hex(opening.commitment().as_bytes()), text(&leaf["entry"]));
-    assert_eq!(
-        hex(opening.commitment().leaf_hash().as_bytes()),
-        text(&leaf["leaf_hash"])
-    );
-    assert_eq!(
-        Commitment::from_bytes(*opening.commitment().as_bytes()),
-        opening.commitment()
-    );
+    assert_eq!(hex(opening.commitment().leaf_hash().as_bytes()), text(&leaf["leaf_hash"]));
+    assert_eq!(Commitment::from_bytes(*opening.commitment().as_bytes()), opening.commitment());
 }
 
 #[test]
@@ -31,26 +25,11 @@ fn l5_checkpoints_are_verified_or_refused_as_expected() {
     let vectors = vectors();
     let log: LogKey = text(&vectors["log"]).parse().unwrap();
     for vector in array(&vectors["checkpoints"]) {
-        let witnesses = array(&vector["witnesses"])
-            .iter()
-            .map(|key| text(key).parse().unwrap())
-            .collect();
+        let witnesses = array(&vector["witnesses"]).iter().map(|key| text(key).parse().unwrap()).collect();
         let policy = WitnessPolicy::new(vector["k"].as_u64().unwrap() as usize, witnesses).unwrap();
-        let found =
-            SignedCheckpoint::verify(text(&vector["note"]).as_bytes(), &log, &policy).map(|head| {
-                format!(
-                    "ok size={} root={} rollback={}",
-                    head.size(),
-                    head.root(),
-                    head.rollback()
-                )
-            });
-        assert_eq!(
-            outcome(found),
-            text(&vector["expect"]),
-            "{}",
-            vector["name"]
-        );
+        let found = SignedCheckpoint::verify(text(&vector["note"]).as_bytes(), &log, &policy)
+            .map(|head| format!("ok size={} root={} rollback={}", head.size(), head.root(), head.rollback()));
+        assert_eq!(outcome(found), text(&vector["expect"]), "{}", vector["name"]);
     }
 }
 
@@ -75,19 +54,11 @@ fn l7_inclusion_proofs_are_accepted_or_refused_as_expected() {
     let head = head(&vectors);
     for vector in array(&vectors["inclusions"]) {
         let opening: Opening = serde_json::from_value(vector["opening"].clone()).unwrap();
-        let path = array(&vector["path"])
-            .iter()
-            .map(|hash| text(hash).parse().unwrap())
-            .collect();
+        let path = array(&vector["path"]).iter().map(|hash| text(hash).parse().unwrap()).collect();
         let found = InclusionProof::new(vector["index"].as_u64().unwrap(), path)
             .and_then(|proof| Included::check(opening, &proof, &head))
             .map(|_| "ok".to_owned());
-        assert_eq!(
-            outcome(found),
-            text(&vector["expect"]),
-            "{}",
-            vector["name"]
-        );
+        assert_eq!(outcome(found), text(&vector["expect"]), "{}", vector["name"]);
     }
 }
 
@@ -111,14 +82,8 @@ fn keys_in_any_other_spelling_are_refused() {
     assert_eq!(log.parse::<LogKey>().unwrap().to_string(), log);
     assert_eq!(witness.parse::<WitnessKey>().unwrap().to_string(), witness);
     // The types of keys do not mix, in either direction.
-    assert_eq!(
-        witness.parse::<LogKey>(),
-        Err(TlogError::MalformedKey(witness.to_owned()))
-    );
-    assert_eq!(
-        log.parse::<WitnessKey>(),
-        Err(TlogError::MalformedKey(log.to_owned()))
-    );
+    assert_eq!(witness.parse::<LogKey>(), Err(TlogError::MalformedKey(witness.to_owned())));
+    assert_eq!(log.parse::<WitnessKey>(), Err(TlogError::MalformedKey(log.to_owned())));
     let (name, rest) = log.split_once('+').unwrap();
     let (id, material) = rest.split_once('+').unwrap();
     let weak = "AQEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -136,22 +101,13 @@ fn keys_in_any_other_spelling_are_refused() {
         format!("{name}+{id}+{weak}"),
     ];
     for spelling in spellings {
-        assert_eq!(
-            spelling.parse::<LogKey>(),
-            Err(TlogError::MalformedKey(spelling.clone())),
-            "`{spelling}`"
-        );
+        assert_eq!(spelling.parse::<LogKey>(), Err(TlogError::MalformedKey(spelling.clone())), "`{spelling}`");
     }
 }
 
 fn head(vectors: &Value) -> VerifiedCheckpoint {
     let log: LogKey = text(&vectors["log"]).parse().unwrap();
-    SignedCheckpoint::verify(
-        text(&vectors["checkpoint"]).as_bytes(),
-        &log,
-        &WitnessPolicy::none(),
-    )
-    .unwrap()
+    SignedCheckpoint::verify(text(&vectors["checkpoint"]).as_bytes(), &log, &WitnessPolicy::none()).unwrap()
 }
 
 fn outcome(found: Result<String, TlogError>) -> String {

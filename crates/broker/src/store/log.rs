@@ -29,6 +29,11 @@ impl Store {
         })
     }
 
+    /// How many entries the newest checkpoint's tree has.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        self.read(|transaction| Ok(self.head(transaction)?.0.size))
+    }
+
     /// Proves that entry `index` is in the newest checkpoint's tree.
     pub fn prove(&self, index: u64) -> Result<Proof, StoreError> {
         self.read(|transaction| {

@@ -182,3 +182,39 @@ const EPOCH_LEN: usize = 16;
 const HEADER_LEN: usize = 1 + EPOCH_LEN + 8 + NONCE_LEN;
 const MAX_SEALED: u64 = 1 << 28;
 const MAX_KNOWN: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+
+    #[test]
+    fn k8_a_sealed_record_opens_only_in_its_place_and_unchanged() {
+        let sealer = Sealer::new(&StoreKey::from_bytes([1; 32])).unwrap();
+        let sealed = sealer.seal(b"\x04runsa", 7, b"record").unwrap();
+        assert_eq!(sealer.open(b"\x04runsa", &sealed), Some((7, b"record".to_vec())));
+        // Another key of the table, another table, and a table whose name begins alike.
+        for row in [b"\x04runsb".as_slice(), b"\x04leasea", b"\x05runsa", b"\x04runs", b""] {
+            assert_eq!(sealer.open(row, &sealed), None);
+        }
+        for position in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[position] ^= 1;
+            assert_eq!(sealer.open(b"\x04runsa", &changed), None, "byte {position}");
+            assert_eq!(sealer.open(b"\x04runsa", &sealed[..position]), None, "cut at {position}");
+        }
+        let other = Sealer::new(&StoreKey::from_bytes([2; 32])).unwrap();
+        assert_eq!(other.open(b"\x04runsa", &sealed), None);
+    }
+
+    #[test]
+    fn a_later_epoch_reads_an_earlier_one() {
+        let key = StoreKey::from_bytes([1; 32]);
+        let (earlier, later) = (Sealer::new(&key).unwrap(), Sealer::new(&key).unwrap());
+        let sealed = earlier.seal(b"row", 1, b"record").unwrap();
+        assert_ne!(later.seal(b"row", 1, b"record").unwrap()[1..17], sealed[1..17]);
+        assert_eq!(later.open(b"row", &sealed), Some((1, b"record".to_vec())));
+        assert_eq!(format!("{key:?} {later:?}"), "StoreKey Sealer");
+    }
+}
