@@ -581,6 +581,53 @@ fn an_enrolment_counts_on_the_word_of_the_broker_that_was_named() {
 }
 
 #[test]
+fn an_enrolment_before_any_agreement_permits_nothing() {
+    let mut room = Room::new();
+    let (_, foreign) = Authority::new("nobody's authority").endorse(|_| {});
+    for certificates in [vec![], vec![envelope::text::Bytes(foreign)]] {
+        let claim = attest::tpm::KeyClaim { ek_certificates: certificates.clone(), ..room.claim.clone() };
+        let (secret, seed) = (Zeroizing::new([9; 32]), Zeroizing::new([11; 48]));
+        let (activation, _) = Activation::begin_unappraised(claim, secret, &seed).unwrap();
+        let binding = parts(Purpose::WorkerEnrol { ak_name: name_of(&room.ak_public) }).bind();
+        let evidence = enrolment_evidence(&room.ak, &room.ak_public, &room.fields, &binding);
+        room.enrolled = activation.complete(&[9; 32], &evidence, &binding).unwrap();
+        let refused =
+            if certificates.is_empty() { AppraisalError::Certificate } else { AppraisalError::CertificateKey };
+        assert_eq!(room.appraise(), Err(refused.clone()));
+        let policy = AppraisalPolicy::new(room.policy.clone()).unwrap();
+        assert_eq!(room.enrolled.admitted_by(&policy, now()), Err(refused));
+    }
+    let mut room = Room::with_tpm(Tier::SoftwareTpm, |_| {});
+    let policy = |room: &Room| AppraisalPolicy::new(room.policy.clone()).unwrap();
+    assert_eq!(room.enrolled.admitted_by(&policy(&room), now()), Ok(Tier::SoftwareTpm));
+    room.policy.tier_floor = Tier::Tpm;
+    let refused = AppraisalError::Tier { floor: Tier::Tpm, actual: Tier::SoftwareTpm };
+    assert_eq!(room.enrolled.admitted_by(&policy(&room), now()), Err(refused));
+}
+
+#[test]
+fn a_key_is_the_same_with_and_without_its_size() {
+    let mut room = Room::new();
+    let name = name_of(&room.ak_public);
+    room.ak_public = forge::sized(&room.ak_public);
+    assert_eq!(name_of(&room.ak_public), name);
+    assert!(room.appraise().is_ok());
+}
+
+#[test]
+fn a_result_is_written_with_all_its_steps_and_an_error_knows_its_own() {
+    let room = Room::new();
+    let written = serde_json::to_value(room.appraise().unwrap()).unwrap();
+    assert_eq!(written["steps"].as_array().map(Vec::len), Some(15));
+    assert_eq!(written["policy"], AppraisalPolicy::new(room.policy.clone()).unwrap().digest().to_string());
+    assert_eq!((AppraisalError::Signature.step(), AppraisalError::Signature.code()), (6, "signature-invalid"));
+    assert_eq!(AppraisalError::RunNotMeasured.step(), 15);
+    // What an Attester is told does not depend on what the policy holds.
+    let unlisted = |text: &[u8]| AppraisalError::RoleBinary(Digest::of(text));
+    assert_eq!(unlisted(b"a").code(), unlisted(b"b").code());
+}
+
+#[test]
 fn the_certificate_of_the_endorsement_key_must_lead_to_a_pinned_root() {
     let chain = |adjust: fn(&mut rcgen::CertificateParams)| {
         let room = Room::new();

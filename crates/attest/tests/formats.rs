@@ -5,7 +5,7 @@
 use attest::{
     Evidence, HashAlgorithm,
     binding::{BindingParts, ChannelKeys, EXPORTER_LABEL, Purpose},
-    event_log::EventLog,
+    event_log::{EventLog, ReplayError},
     events::{Event, RoleName},
     tpm::{Quote, Signature, TpmName, TpmPublic},
 };
@@ -101,6 +101,35 @@ fn names_of_roles_are_plain() {
     for bad in ["", "Worker", "a b", "wörker", "sha256:", &"a".repeat(33)] {
         assert!(RoleName::try_from(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn the_locality_of_the_start_is_told_once_and_first() {
+    let header = EventLog::new(&[HashAlgorithm::Sha256]).encode();
+    let event = |pcr: u32, kind: u32, data: &[u8]| {
+        let digest = HashAlgorithm::Sha256.hash(&[data]);
+        let size = (data.len() as u32).to_le_bytes();
+        let head = [pcr.to_le_bytes(), kind.to_le_bytes(), 1_u32.to_le_bytes()].concat();
+        [&head[..], &[0x0B, 0x00], &digest, &size, data].concat()
+    };
+    let replay = |events: &[&Vec<u8>]| {
+        let events: Vec<u8> = events.iter().flat_map(|event| event.iter().copied()).collect();
+        EventLog::parse(&[header.clone(), events].concat()).unwrap().replay(HashAlgorithm::Sha256)
+    };
+    let told = |locality: u8| event(0, 3, &[b"StartupLocality\0".as_slice(), &[locality]].concat());
+    let measured = event(0, 8, b"version");
+    let digest = HashAlgorithm::Sha256.hash(&[b"version"]);
+    let mut start = vec![0; 32];
+    assert_eq!(replay(&[&measured]).unwrap()[&0], HashAlgorithm::Sha256.extend(&start, &digest));
+    start[31] = 3;
+    assert_eq!(replay(&[&told(3), &measured]).unwrap()[&0], HashAlgorithm::Sha256.extend(&start, &digest));
+    assert_eq!(replay(&[&told(1), &measured]), Err(ReplayError::Locality(0)));
+    assert_eq!(replay(&[&told(3), &told(3), &measured]), Err(ReplayError::Locality(1)));
+    assert_eq!(replay(&[&measured, &told(3)]), Err(ReplayError::Locality(1)));
+    assert_eq!(replay(&[&event(24, 8, b"")]), Err(ReplayError::Register { index: 0, pcr: 24 }));
+    assert_eq!(replay(&[&event(u32::MAX, 3, b"note")]).unwrap().len(), 0);
+    let log = EventLog::new(&[HashAlgorithm::Sha256]);
+    assert_eq!(log.replay(HashAlgorithm::Sha384), Err(ReplayError::Bank(HashAlgorithm::Sha384)));
 }
 
 proptest! {

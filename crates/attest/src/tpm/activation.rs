@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::appraise::signed_quote;
 use super::credential::{self, MadeCredential};
 use crate::{
-    AppraisalError, AppraisalPolicy, TpmEvidence,
+    AppraisalError, AppraisalPolicy, Tier, TpmEvidence,
     binding::{Binding, Purpose},
     tpm::{AkPublic, EkPublic, TpmName, TpmPublic, endorsement::appraise_endorsement},
 };
@@ -96,6 +96,30 @@ impl Activation {
         if tier < policy.tier_floor() {
             return Err(AppraisalError::Tier { floor: policy.tier_floor(), actual: tier });
         }
+        Activation::make(claim, ak, ek, secret, randomness)
+    }
+
+    /// As [`Activation::begin`] with steps 1 and 2 alone, for a broker that enrols a key before any agreement speaks of it. Such
+    /// an enrolment permits nothing: each appraisal makes steps 4 and 5 under its own policy.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn begin_unappraised(
+        claim: KeyClaim,
+        secret: Zeroizing<[u8; 32]>,
+        randomness: &Zeroizing<[u8; 48]>,
+    ) -> Result<(Activation, MadeCredential), AppraisalError> {
+        let (ak, ek) = claim.keys()?;
+        Activation::make(claim, ak, ek, secret, randomness)
+    }
+
+    fn make(
+        claim: KeyClaim,
+        ak: AkPublic,
+        ek: EkPublic,
+        secret: Zeroizing<[u8; 32]>,
+        randomness: &Zeroizing<[u8; 48]>,
+    ) -> Result<(Activation, MadeCredential), AppraisalError> {
         let made = credential::make(&ek, &ak.public().name(), secret.as_slice(), randomness)
             .map_err(|_| AppraisalError::EndorsementKey)?;
         Ok((Activation { claim, ak, ek, secret: ActivationSecret(secret) }, made))
@@ -141,6 +165,18 @@ impl EnrolledAk {
         }
         let (ak, ek) = enrolment.value().keys.keys()?;
         Ok(EnrolledAk { enrolment: enrolment.value().clone(), ak, ek, vouching: Vouching::Broker(*broker) })
+    }
+
+    /// Steps 4 and 5 alone: whether a policy admits the endorsement key at `now`, and on which tier.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn admitted_by(&self, policy: &AppraisalPolicy, now: Timestamp) -> Result<Tier, AppraisalError> {
+        let tier = appraise_endorsement(&self.ek, &self.enrolment.keys.ek_certificates, policy.tpm(), now)?;
+        if tier < policy.tier_floor() {
+            return Err(AppraisalError::Tier { floor: policy.tier_floor(), actual: tier });
+        }
+        Ok(tier)
     }
 
     /// The enrolment, for a broker to sign.
