@@ -9,6 +9,10 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
+/// Computes the digest of bytes that come in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct DigestWriter(Sha256);
+
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
@@ -55,6 +59,23 @@ impl Digest {
     /// The first twelve digits: enough for a person to tell two documents apart, never enough to name one.
     pub fn short(&self) -> String {
         self.hex().chars().take(12).collect()
+    }
+}
+
+impl DigestWriter {
+    /// Nothing yet.
+    pub fn new() -> DigestWriter {
+        DigestWriter::default()
+    }
+
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces in order.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 

@@ -19,5 +19,5 @@ pub mod wrap;
 #[cfg(feature = "age")]
 pub mod blob;
 
-pub use digest::{Digest, DigestError};
+pub use digest::{Digest, DigestError, DigestWriter};
 pub use identity::{KeyError, PublicKey, SigningKey};

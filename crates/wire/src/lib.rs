@@ -8,6 +8,7 @@
 //! key is at the other end and nothing about the machine. Deliberately absent: session resumption, 0-RTT, DNS identity,
 //! certificate authorities, and a way to connect without naming the broker's key.
 
+pub mod attested;
 pub mod channel;
 pub mod client;
 mod code;

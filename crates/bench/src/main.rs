@@ -1,0 +1,3 @@
+//! What `make bench` measures: ratios in one run.
+
+fn main() {}
