@@ -227,7 +227,10 @@ impl Builder {
             Builder::Real(builder) => real(value).map(|value| builder.append_value(value)),
             Builder::Double(builder) => double(value).map(|value| builder.append_value(value)),
             Builder::Decimal(builder, precision, scale) => exact(value, *precision, *scale).map(|value| builder.append_value(value)),
-            Builder::Text(builder) => Some(builder.append_value(value)),
+            Builder::Text(builder) => {
+                builder.append_value(value);
+                Some(())
+            }
             Builder::Date(builder) => date(value).map(|value| builder.append_value(value)),
             Builder::Timestamp(builder) => timestamp(value).map(|value| builder.append_value(value)),
         }

@@ -173,7 +173,7 @@ fn settle(found: &ArrowSchema, declared: &Declared) -> Result<Schema, InputError
     let column = |field: &Arc<Field>| {
         let stated = SqlType::holding(field.data_type()).map(|data_type| (data_type, field.is_nullable()));
         let unsupported = || InputError::Unsupported { column: field.name().clone(), found: field.data_type().to_string() };
-        let (data_type, nullable) = stated.and_then(|stated| Some(declared.get(field.name()).unwrap_or(stated))).ok_or_else(unsupported)?;
+        let (data_type, nullable) = stated.map(|stated| declared.get(field.name()).unwrap_or(stated)).ok_or_else(unsupported)?;
         Ok(Column { name: field.name().clone(), data_type, nullable })
     };
     Schema::new(found.fields().iter().map(column).collect::<Result<_, InputError>>()?)

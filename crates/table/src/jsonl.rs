@@ -66,6 +66,9 @@ struct Reader {
     row: u64,
 }
 
+/// The members of one object.
+type Row = Vec<(String, Value)>;
+
 /// A member's value, as far as a flat table distinguishes values.
 enum Value {
     Null,
@@ -114,7 +117,7 @@ impl Reader {
     }
 
     /// The members of the next object, in their order; blank lines are skipped.
-    fn next(&mut self) -> Result<Option<(Place, Vec<(String, Value)>)>, SealError> {
+    fn next(&mut self) -> Result<Option<(Place, Row)>, SealError> {
         loop {
             self.buffer.clear();
             let read = self.lines.by_ref().take(MAX_ROW + 1).read_until(b'\n', &mut self.buffer).map_err(SealError::Read)?;
