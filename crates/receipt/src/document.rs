@@ -2,7 +2,11 @@
 
 use agreement::documents::Agreement;
 use attest::{Evidence, binding::BindingParts};
-use envelope::{statement::Envelope, text::Bytes32};
+use envelope::{
+    canonical::{self, CanonicalError},
+    statement::Envelope,
+    text::Bytes32,
+};
 use serde::{Deserialize, Serialize};
 use tlog::InclusionProof;
 
@@ -76,4 +80,23 @@ pub enum Format {
     /// This one.
     #[serde(rename = "glovebox receipt v1")]
     V1,
+}
+
+impl Receipt {
+    /// Reads a receipt file. Its bytes must be the document's canonical form, so that no byte of the file is without meaning
+    /// and any that changes is noticed.
+    ///
+    /// # Errors
+    /// Too large, of another shape, or not canonical.
+    pub fn parse(bytes: &[u8]) -> Result<Receipt, CanonicalError> {
+        canonical::from_slice(bytes)
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// Only if it cannot be written as canonical JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        canonical::to_vec(self)
+    }
 }
