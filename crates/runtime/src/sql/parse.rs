@@ -1,0 +1,123 @@
+//! From text to an analysed plan, within limits.
+//!
+//! The text must be one query and nothing else. It is planned against tables that have a schema and no rows, in a session
+//! that knows the functions of [`super::functions`] and nothing besides: no files, no URLs, no information schema, no
+//! table functions, no settings. Limits come before work: bytes and words before parsing, nesting during it, nodes after
+//! planning and before the analyser, which visits shared parts once for each use.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    datasource::empty::EmptyTable,
+    error::DataFusionError,
+    execution::{
+        SessionState, SessionStateBuilder, SessionStateDefaults,
+        context::SessionContext,
+        runtime_env::RuntimeEnv,
+    },
+    logical_expr::LogicalPlan,
+    prelude::SessionConfig,
+    sql::{
+        parser::{DFParserBuilder, Statement},
+        sqlparser::{ast, dialect::GenericDialect, tokenizer::Tokenizer},
+    },
+};
+
+use super::{CheckError, MAX_NODES, functions, terms::Catalogue};
+
+/// A session for planning and running queries under the rules.
+pub(crate) fn session(config: SessionConfig, environment: Arc<RuntimeEnv>) -> SessionState {
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(environment)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(functions::scalar_functions())
+        .with_aggregate_functions(functions::aggregate_functions())
+        .with_window_functions(functions::window_functions())
+        .build()
+}
+
+/// The settings that planning and running share.
+pub(crate) fn config() -> SessionConfig {
+    let mut config = SessionConfig::new().with_information_schema(false).with_create_default_catalog_and_schema(true);
+    let options = config.options_mut();
+    options.execution.parquet.enable_page_index = false;
+    options.execution.parquet.bloom_filter_on_read = false;
+    options.execution.parquet.pushdown_filters = false;
+    config
+}
+
+/// One query, planned and analysed but not optimised.
+pub(crate) async fn plan(sql: &str, catalogue: &Catalogue, state: &SessionState) -> Result<LogicalPlan, CheckError> {
+    let statement = statement(sql)?;
+    let context = SessionContext::new_with_state(state.clone());
+    for table in catalogue.tables() {
+        let name = datafusion::common::TableReference::bare(table.name.clone());
+        context.register_table(name, Arc::new(EmptyTable::new(table.schema()))).map_err(|error| unplanned(&error))?;
+    }
+    let plan = context.state().statement_to_plan(statement).await.map_err(|error| unplanned(&error))?;
+    bounded(&plan)?;
+    let analysed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(|error| unplanned(&error))?;
+    Ok(analysed)
+}
+
+/// The one statement of a text, if it is a query.
+fn statement(sql: &str) -> Result<Statement, CheckError> {
+    if sql.len() > MAX_BYTES {
+        return Err(CheckError::TooLong { bytes: sql.len(), limit: MAX_BYTES });
+    }
+    let dialect = GenericDialect {};
+    let words = Tokenizer::new(&dialect, sql).tokenize().map_err(|error| CheckError::Syntax(error.to_string()))?;
+    if words.len() > MAX_WORDS {
+        return Err(CheckError::TooManyWords { words: words.len(), limit: MAX_WORDS });
+    }
+    let parser = DFParserBuilder::new(sql).with_dialect(&dialect).with_recursion_limit(RECURSION).build();
+    let mut statements = parser.and_then(|mut parser| parser.parse_statements()).map_err(|error| CheckError::Syntax(message(&error)))?;
+    match (statements.pop_front(), statements.is_empty()) {
+        (Some(Statement::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => Ok(Statement::Statement(statement)),
+        (None, _) => Err(CheckError::NotOneQuery { found: "nothing".to_owned() }),
+        (Some(_), false) => Err(CheckError::NotOneQuery { found: "several statements".to_owned() }),
+        (Some(other), true) => {
+            let found = other.to_string();
+            let word = found.split_whitespace().next().unwrap_or("something else").to_ascii_uppercase();
+            Err(CheckError::NotOneQuery { found: word })
+        }
+    }
+}
+
+/// Refuses plans whose parts, counted once for each use, are too many.
+fn bounded(plan: &LogicalPlan) -> Result<(), CheckError> {
+    let mut nodes = 0;
+    let counted = plan.apply_with_subqueries(|node| {
+        nodes += 1;
+        let columns = node.schema().fields().len();
+        Ok(if nodes > MAX_NODES || columns > MAX_COLUMNS { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    match counted {
+        Ok(TreeNodeRecursion::Continue | TreeNodeRecursion::Jump) => Ok(()),
+        Ok(TreeNodeRecursion::Stop) | Err(_) => Err(CheckError::TooLarge),
+    }
+}
+
+/// A planning error, in the engine's words without its advice and its trace.
+pub(crate) fn unplanned(error: &DataFusionError) -> CheckError {
+    CheckError::Plan(message(error))
+}
+
+fn message(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let text = text.trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ").trim_start_matches("SQL error: ");
+    text.chars().take(MAX_MESSAGE).collect()
+}
+
+/// The longest query.
+const MAX_BYTES: usize = 64 << 10;
+/// The most words, signs and gaps in a query.
+const MAX_WORDS: usize = 20_000;
+/// How deep parentheses and subqueries may nest.
+const RECURSION: usize = 50;
+/// The most columns anywhere in a plan.
+const MAX_COLUMNS: usize = 4096;
+/// The longest message of the engine that is repeated.
+const MAX_MESSAGE: usize = 600;
