@@ -99,7 +99,7 @@ fn a_nonce_is_redeemed_once_with_its_effect() {
     let redeem = |store: &Store, nonce: &'static [u8], expiry, now| {
         store.commit_blocking(move |tx| {
             tx.redeem(nonce, expiry, now)?;
-            tx.append("effect", nonce).map_err(StoreError::from)
+            tx.append("effect", nonce)
         })
     };
     assert!(redeem(&store, b"one", 100, 50).is_ok());
