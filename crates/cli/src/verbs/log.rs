@@ -1,0 +1,120 @@
+//! `log`: what the broker's log holds that concerns this party, with every proof checked, and whether the log only grew.
+
+use std::collections::BTreeMap;
+
+use agreement::documents::{Agreement, Consent, Deposit, Offer, Proposal, ResultStatement, Revocation, Rotation, Run};
+use envelope::{
+    Digest, PublicKey,
+    statement::{Addressed, Envelope, Predicate, Signed, StatementError},
+};
+use receipt::{AgreementInForce, Enrolment, Released};
+use serde_json::{Value, json};
+use tlog::{Included, Opening, VerifiedCheckpoint};
+use wire::messages::{LoggedRecord, Records, path};
+
+use crate::{
+    args::Context,
+    exit::CliError,
+    heads::{LogFault, Watched},
+    home::BrokerAddress,
+    output::{self, Report},
+    room::Room,
+};
+
+/// List what the broker's log holds about you, check every proof, and that the log only grew
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only the log of this agreement's broker: its name or digest
+    #[arg(value_name = "NAME|DIGEST")]
+    agreement: Option<String>,
+}
+
+/// Checks and lists.
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
+    let wallet = context.home.wallet(&context.passphrase)?;
+    let agreements = match &args.agreement {
+        Some(name) => vec![context.home.proposal(name)?.1.agreement],
+        None => context.home.proposals()?.into_iter().map(|(_, proposal)| proposal.agreement).collect(),
+    };
+    // One log per broker key: the agreements of one broker name one log.
+    let brokers: BTreeMap<PublicKey, Agreement> = agreements.into_iter().map(|agreement| (agreement.broker.key, agreement)).collect();
+    if brokers.is_empty() {
+        return Ok(Report::done("no agreement is known here, so there is no log to look at", json!({ "logs": [] })));
+    }
+    let (mut words, mut documents) = (Vec::new(), Vec::new());
+    for agreement in brokers.values() {
+        let broker = BrokerAddress { key: agreement.broker.key, address: agreement.broker.address.clone() };
+        let mut room = Room::enter(&broker).await?;
+        let watched = Watched::of(agreement)?;
+        let records: Records = room.read(path::RECORDS, &wallet).await?;
+        let head = watched.follow(records.checkpoint.as_bytes(), &mut room, &context.home).await?;
+        words.push(format!("{} has {} entries; it only grew since it was last seen", head.log().origin(), head.size()));
+        let mut entries = Vec::new();
+        for record in &records.records {
+            let entry = check(record, &head)?;
+            words.push(format!("  {:>6} {:<12} {} by {}", entry.index, entry.kind, entry.digest.short(), entry.signer.short()));
+            entries.push(entry.document());
+        }
+        documents.push(json!({
+            "log": head.log().to_string(),
+            "size": head.size(),
+            "root": head.root().to_string(),
+            "entries": entries,
+        }));
+    }
+    Ok(Report::done(words.join("\n"), json!({ "logs": documents })))
+}
+
+/// A statement whose signature and place in the log were checked.
+struct Entry {
+    index: u64,
+    kind: String,
+    digest: Digest,
+    signer: PublicKey,
+    name: String,
+}
+
+impl Entry {
+    fn document(&self) -> Value {
+        json!({
+            "index": self.index,
+            "kind": self.kind,
+            "statement": self.digest,
+            "signer": self.signer.to_string(),
+            "about": self.name,
+        })
+    }
+}
+
+fn check(record: &LoggedRecord, head: &VerifiedCheckpoint) -> Result<Entry, CliError> {
+    let (digest, signer, name) = open(&record.kind, &record.logged.statement)?;
+    let opening = Opening { kind: record.kind.clone(), record: digest, salt: record.logged.salt.0 };
+    let included = Included::check(opening, &record.logged.proof, head).map_err(LogFault::Refused)?;
+    let kind = record.kind.trim_start_matches("urn:glovebox:").trim_end_matches(":v1");
+    Ok(Entry { index: included.index(), kind: output::plain(kind), digest, signer, name: output::plain(&name) })
+}
+
+/// Opens a statement of any kind that brokers log.
+fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), CliError> {
+    fn facts<T: Predicate>(envelope: &Envelope) -> Result<(Digest, PublicKey, String), StatementError> {
+        let signed = Signed::<T>::open(envelope)?;
+        Ok((*signed.digest(), *signed.signer(), signed.value().subject().name))
+    }
+    type Opener = fn(&Envelope) -> Result<(Digest, PublicKey, String), StatementError>;
+    let openers: [(&str, Opener); 11] = [
+        (Proposal::TYPE, facts::<Addressed<Proposal>>),
+        (Consent::TYPE, facts::<Addressed<Consent>>),
+        (Deposit::TYPE, facts::<Addressed<Deposit>>),
+        (Offer::TYPE, facts::<Addressed<Offer>>),
+        (Revocation::TYPE, facts::<Addressed<Revocation>>),
+        (Rotation::TYPE, facts::<Addressed<Rotation>>),
+        (Run::TYPE, facts::<Addressed<Run>>),
+        (ResultStatement::TYPE, facts::<Addressed<ResultStatement>>),
+        (Enrolment::TYPE, facts::<Enrolment>),
+        (AgreementInForce::TYPE, facts::<AgreementInForce>),
+        (Released::TYPE, facts::<Released>),
+    ];
+    let found = openers.iter().find(|(known, _)| *known == kind);
+    let (_, opener) = found.ok_or_else(|| CliError::UnknownRecord(output::plain(kind)))?;
+    Ok(opener(envelope)?)
+}

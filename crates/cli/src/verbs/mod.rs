@@ -1,0 +1,18 @@
+//! One file per verb: what may be typed, what it means, what is done, and what is said.
+
+pub(crate) mod agree;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod identity;
+pub(crate) mod init;
+pub(crate) mod log;
+pub(crate) mod man;
+pub(crate) mod offer;
+pub(crate) mod open;
+pub(crate) mod revoke;
+pub(crate) mod rotate;
+pub(crate) mod run;
+pub(crate) mod seal;
+pub(crate) mod status;
+pub(crate) mod verify;
