@@ -1,3 +1,182 @@
-//! The decision to release a key, and the state it needs.
+//! The broker as a program: what is typed, turned into settings; signals, turned into an end.
+//!
+//! On standard output stands one line of JSON once it listens; its log goes to standard error. No secret is taken from the command
+//! line or the environment, and the process leaves no core dump.
 
-fn main() {}
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use broker::{Broker, Place, Settings, limits::Rate, refusal::words};
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use wire::server::Bounds;
+
+/// Holds data keys and releases them to attested workers, for runs of agreements in force.
+#[derive(Parser)]
+#[command(name = "glovebox-broker", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Option<Serve>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the OpenAPI document of the API.
+    Openapi,
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:4433")]
+    listen: SocketAddr,
+    /// The directory of the broker's state; made at the first start.
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// The TPM: `device:/dev/tpmrm0`, `unix:PATH` or `tcp:IP:PORT`.
+    #[arg(long, value_name = "ADDRESS")]
+    tpm: tpm::Address,
+    /// The event log that the launcher wrote.
+    #[arg(long, value_name = "FILE")]
+    event_log: PathBuf,
+    /// A certificate (DER) between the endorsement key's and a root; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    ek_issuer: Vec<PathBuf>,
+    /// Requests per second and source; ten times that at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    rate: u32,
+    /// Connections at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_024)]
+    connections: usize,
+    /// Serves the metrics on this address, in plain HTTP; bind it to where only your collector can reach.
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
+    /// The form of the log on standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Lines for people.
+    Text,
+}
+
+/// Why the program ends with a failure.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the process cannot be kept from leaving core dumps")]
+    CoreDumps(#[source] rustix::io::Errno),
+    #[error(transparent)]
+    Start(#[from] broker::StartError),
+    #[error("cannot listen on `{address}`\nhint: another program may use it; choose another with --listen")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        error: std::io::Error,
+    },
+    #[error(transparent)]
+    Channel(#[from] wire::channel::ChannelError),
+    #[error("the system refuses")]
+    System(#[from] std::io::Error),
+}
+
+fn main() -> ExitCode {
+    let Arguments { command, serve } = Arguments::parse();
+    let outcome = match (command, serve) {
+        (Some(Command::Openapi), _) => std::io::stdout().write_all(broker::openapi::document().as_bytes()).map_err(Failure::from),
+        (None, Some(serve)) => run(serve),
+        (None, None) => {
+            eprintln!("error: nothing to do\nhint: see `glovebox-broker --help`");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = words(&failure);
+            eprintln!("error: {text}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(serve: Serve) -> Result<(), Failure> {
+    refuse_core_dumps()?;
+    start_log(serve.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let place = Place { tpm: serve.tpm, event_log: serve.event_log, state: serve.state, issuers: serve.ek_issuer };
+    let mut settings = Settings::new(place);
+    settings.rate = Rate { per_second: serve.rate, burst: serve.rate.saturating_mul(10) };
+    let broker = Arc::new(Broker::start(settings)?);
+    let bounds = Bounds { connections: serve.connections, ..Bounds::default() };
+    let outcome = runtime.block_on(async {
+        let listen_error = |address| move |error| Failure::Listen { address, error };
+        let listener = TcpListener::bind(serve.listen).await.map_err(listen_error(serve.listen))?;
+        let address = listener.local_addr()?;
+        if let Some(metrics) = serve.metrics {
+            let listener = TcpListener::bind(metrics).await.map_err(listen_error(metrics))?;
+            tokio::spawn(broker::metrics::serve(listener, Arc::clone(&broker)));
+        }
+        announce(&broker, address)?;
+        tracing::info!(%address, key = %broker.key(), "listening");
+        Arc::clone(&broker).serve(listener, bounds, end()).await?;
+        tracing::info!("ended");
+        Ok(())
+    });
+    // What a worker waits for need not be waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    drop(broker);
+    outcome
+}
+
+/// One line for whoever started the broker.
+fn announce(broker: &Broker, address: SocketAddr) -> Result<(), Failure> {
+    let line = serde_json::json!({
+        "listening": address.to_string(),
+        "key": broker.key().to_string(),
+        "log": broker.log_key(),
+    });
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+fn refuse_core_dumps() -> Result<(), Failure> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(Failure::CoreDumps)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Failure::CoreDumps)
+}
+
+fn start_log(format: LogFormat) {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO);
+    match format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+async fn end() {
+    let signal = |kind| tokio::signal::unix::signal(kind).ok();
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let wait = async |signal: Option<tokio::signal::unix::Signal>| match signal {
+        Some(mut signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(terminate) => {}
+        () = wait(interrupt) => {}
+    }
+}

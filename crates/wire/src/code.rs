@@ -46,7 +46,7 @@ pub enum Code {
 }
 
 /// Every code with its text and HTTP status (RFC 9110, section 15).
-pub(crate) const TABLE: &[(Code, &str, u16)] = &[
+pub const TABLE: &[(Code, &str, u16)] = &[
     (Code::Malformed, "malformed", 400),
     (Code::TooLarge, "too-large", 413),
     (Code::Unauthenticated, "unauthenticated", 401),

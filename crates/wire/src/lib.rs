@@ -16,4 +16,4 @@ pub mod messages;
 pub mod server;
 pub mod signature;
 
-pub use code::Code;
+pub use code::{Code, TABLE};

@@ -45,6 +45,20 @@ impl Store {
         })
     }
 
+    /// Proves several entries in one and the same head: the newest checkpoint, and for each index its opening and path.
+    pub fn prove_all(&self, indices: &[u64]) -> Result<(Vec<u8>, Vec<(Opening, InclusionProof)>), StoreError> {
+        self.read(|transaction| {
+            let (head, checkpoint) = self.head(transaction)?;
+            let hashes = transaction.open_table(HASHES).map_err(storage)?;
+            let prove = |index: &u64| {
+                let entry = self.entry(transaction, head.size, *index)?;
+                Ok((entry.opening(), prove_inclusion(&Hashes(&hashes), head.size, *index)?))
+            };
+            let proofs = indices.iter().map(prove).collect::<Result<_, StoreError>>()?;
+            Ok((checkpoint, proofs))
+        })
+    }
+
     /// Proves that the first `from` entries are a prefix of the newest checkpoint's tree, which is returned too.
     pub fn consistency(&self, from: u64) -> Result<(ConsistencyProof, Vec<u8>), StoreError> {
         self.read(|transaction| {

@@ -1,0 +1,121 @@
+//! A broker at work: its parts, its start and its end.
+
+use std::{fs::File, future::Future, sync::Arc};
+
+use envelope::PublicKey;
+use tokio::{net::TcpListener, sync::Notify};
+use wire::{
+    channel::{ChannelError, LeafIdentity},
+    server::Bounds,
+};
+
+use crate::{
+    api,
+    challenge::Challenges,
+    clock::{Clock, TimeSource},
+    identity::{Keys, Machine, Opened, Place, StartError, open},
+    limits::{Limiter, Rate},
+    metrics::Metrics,
+    runs::Claims,
+    store::Store,
+};
+
+/// How a broker shall work.
+#[derive(Clone)]
+pub struct Settings {
+    /// Its machine and its state.
+    pub place: Place,
+    /// Requests per source.
+    pub rate: Rate,
+    /// Requests per source that cost the TPM or a strong computation.
+    pub costly: Rate,
+    /// Where its time comes from.
+    pub time: TimeSource,
+}
+
+/// A broker. Share it in an `Arc`.
+pub struct Broker {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) challenges: Challenges,
+    pub(crate) claims: Claims,
+    pub(crate) rates: Limiter,
+    pub(crate) costly: Limiter,
+    pub(crate) metrics: Metrics,
+    /// Rung when there may be work.
+    pub(crate) news: Notify,
+    _lock: File,
+}
+
+impl Settings {
+    /// The usual rates, and the system's clock.
+    #[must_use]
+    pub fn new(place: Place) -> Settings {
+        Settings {
+            place,
+            rate: Rate { per_second: 1_000, burst: 2_000 },
+            costly: Rate { per_second: 20, burst: 100 },
+            time: Clock::system(),
+        }
+    }
+}
+
+impl Broker {
+    /// Opens TPM and state, making what is missing at the first start. Blocks while the TPM works.
+    ///
+    /// # Errors
+    /// [`StartError`]: another broker, another program, another TPM, an altered state.
+    pub fn start(settings: Settings) -> Result<Broker, StartError> {
+        let Opened { keys, machine, store, lock } = open(&settings.place)?;
+        let clock = Clock::start(settings.time, &store)?;
+        Ok(Broker {
+            keys: Arc::new(keys),
+            machine: Arc::new(machine),
+            store,
+            clock,
+            challenges: Challenges::new(),
+            claims: Claims::default(),
+            rates: Limiter::new(settings.rate),
+            costly: Limiter::new(settings.costly),
+            metrics: Metrics::new(),
+            news: Notify::new(),
+            _lock: lock,
+        })
+    }
+
+    /// The signing key, by which clients know this broker.
+    pub fn key(&self) -> &PublicKey {
+        &self.keys.public
+    }
+
+    /// The log's verifier key (C2SP signed note).
+    pub fn log_key(&self) -> String {
+        self.keys.log.to_string()
+    }
+
+    /// The counters.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The state, for tests and tools that stand beside the service.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Serves until `shutdown` resolves; requests under way may then finish.
+    ///
+    /// # Errors
+    /// [`ChannelError`] if the channel cannot be set up.
+    pub async fn serve(
+        self: Arc<Broker>,
+        listener: TcpListener,
+        bounds: Bounds,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ChannelError> {
+        let leaf = LeafIdentity::broker(&self.keys.signing, self.clock.unguarded())?;
+        wire::server::serve(listener, &leaf, bounds, api::router(self), shutdown).await
+    }
+}
