@@ -1,0 +1,112 @@
+//! An Appraisal Policy as people write it: in a file of its own (the JSON that `glovebox up` and brokers print) or spelt out.
+
+use attest::{
+    AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, ReferenceValue, Tier, TpmPolicy,
+    events::RoleName,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use envelope::{Digest, text::Bytes};
+
+use super::{
+    agreement::Files,
+    reader::{Table, TomlError, Value},
+};
+
+/// Reads a policy table. `role` is the role that it is for.
+pub(super) fn policy(table: &Table<'_, '_>, role: &str, files: Files<'_>) -> Result<AppraisalPolicy, TomlError> {
+    if let Some(file) = table.get("file") {
+        table.only(&["file"])?;
+        return files.json(&file);
+    }
+    table.only(&["file", "tier", "roots", "endorsement_keys", "bank", "binaries", "reference_values", "clock"])?;
+    let tier_floor = match table.get("tier") {
+        Some(tier) => tier.choice("a tier", &TIERS)?,
+        None => Tier::default(),
+    };
+    let roots = table.need("roots", "roots = [\"authority.pem\"]")?;
+    let binaries = table.need("binaries", "binaries = [\"sha256:…\"]")?;
+    let keys = table.need("endorsement_keys", "endorsement_keys = [\"sha256:…\"]")?;
+    let document = PolicyDocument {
+        tier_floor,
+        tpm: TpmPolicy {
+            roots: roots.list()?.iter().map(|root| endorsement_root(root, files)).collect::<Result<_, _>>()?,
+            endorsement_keys: endorsement_keys(&keys)?,
+            bank: match table.get("bank") {
+                Some(bank) => bank.choice("a bank", &[("sha256", Bank::Sha256), ("sha384", Bank::Sha384)])?,
+                None => Bank::Sha256,
+            },
+            role: RoleName::try_from(role).map_err(|error| binaries.fault(error))?,
+            binaries: digests(&binaries)?,
+            reference_values: match table.get("reference_values") {
+                Some(values) => values.list()?.iter().map(reference_value).collect::<Result<_, _>>()?,
+                None => Vec::new(),
+            },
+            clock: match table.get("clock") {
+                Some(clock) => clock.choice("a clock", &[("safe", Clock::Safe), ("unsafe", Clock::Unsafe)])?,
+                None => Clock::Safe,
+            },
+        },
+    };
+    AppraisalPolicy::new(document).map_err(|error| roots.fault(error))
+}
+
+/// `"authority.pem"`, or a table that also says the tier of what it certifies.
+fn endorsement_root(value: &Value<'_, '_>, files: Files<'_>) -> Result<EndorsementRoot, TomlError> {
+    let (file, tier) = if value.is_string() {
+        (value.clone(), Tier::Tpm)
+    } else {
+        let table = value.table()?;
+        table.only(&["certificate", "tier"])?;
+        let tier = table.need("tier", "tier = \"software-tpm\"")?.choice("a tier", &TIERS)?;
+        (table.need("certificate", "certificate = \"authority.pem\"")?, tier)
+    };
+    let bytes = files.read(&file)?;
+    let path = file.string()?;
+    let certificate = der(&bytes).ok_or_else(|| file.file_error(path, "is not one certificate in PEM or DER"))?;
+    Ok(EndorsementRoot { certificate: Bytes(certificate), tier })
+}
+
+/// DER as it is, or the one certificate of a PEM file (RFC 7468).
+fn der(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.first() == Some(&0x30) {
+        return Some(bytes.to_vec());
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (_, rest) = text.split_once(PEM_BEGIN)?;
+    let (body, rest) = rest.split_once(PEM_END)?;
+    if rest.contains(PEM_BEGIN) {
+        return None;
+    }
+    let digits: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    STANDARD.decode(digits).ok()
+}
+
+fn endorsement_keys(value: &Value<'_, '_>) -> Result<EndorsementKeys, TomlError> {
+    if value.is_string() {
+        return value.choice("a list of digests, nor `any`", &[("any", ())]).map(|()| EndorsementKeys::Any);
+    }
+    digests(value).map(EndorsementKeys::Listed)
+}
+
+fn digests(value: &Value<'_, '_>) -> Result<Vec<Digest>, TomlError> {
+    value.list()?.iter().map(Value::parsed::<Digest>).collect()
+}
+
+fn reference_value(value: &Value<'_, '_>) -> Result<ReferenceValue, TomlError> {
+    let table = value.table()?;
+    table.only(&["pcr", "values"])?;
+    let pcr = table.need("pcr", "pcr = 7")?.integer(0, 23)?;
+    let values = table.need("values", "values = [\"…\"]")?.strings()?;
+    Ok(ReferenceValue { pcr: u8::try_from(pcr).unwrap_or(u8::MAX), values })
+}
+
+const TIERS: [(&str, Tier); 6] = [
+    (Tier::SoftwareTpm.name(), Tier::SoftwareTpm),
+    (Tier::Tpm.name(), Tier::Tpm),
+    (Tier::Sgx.name(), Tier::Sgx),
+    (Tier::ConfidentialVm.name(), Tier::ConfidentialVm),
+    (Tier::AllowListed.name(), Tier::AllowListed),
+    (Tier::SeveralVendors.name(), Tier::SeveralVendors),
+];
+const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const PEM_END: &str = "-----END CERTIFICATE-----";
