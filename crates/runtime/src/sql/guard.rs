@@ -334,7 +334,9 @@ fn withheld(aggregate: LogicalPlan, schema: &DFSchemaRef, thresholds: &[Threshol
         order.extend(columns(schema).into_iter().map(|column| column.sort(true, true)));
         let number = row_number().partition_by(vec![own(&enough)]).order_by(order).build()?;
         let alone = own(&small).eq(lit(1_i64)).and(own(&place).eq(lit(1_u64)));
-        plan.window(vec![failing.alias(&small), number.alias(&place)])?.filter(own(&enough).and(Expr::Not(Box::new(alone))))?
+        plan.window(vec![failing.alias(&small)])?
+            .window(vec![number.alias(&place)])?
+            .filter(own(&enough).and(Expr::Not(Box::new(alone))))?
     } else {
         plan.filter(own(&enough))?
     };

@@ -169,7 +169,7 @@ async fn checked(sql: &str, catalogue: &Catalogue) -> Result<CheckedPlan, CheckE
         Err(Stop::Engine(error)) => return Err(parse::unplanned(&error)),
     };
     let columns = columns_read(&optimised(&plan, &state)?);
-    only_usable(&columns, catalogue)?;
+    only_usable(&columns, catalogue, !guards.is_empty())?;
     let explanation = Explanation::passed(&query, &labels, &guards, catalogue);
     let schemas = columns.keys().filter_map(|name| Some((name.clone(), catalogue.get(name)?.schema()))).collect();
     let output = Arc::new(Schema::new(query.schema().fields().iter().cloned().collect::<Vec<_>>()));
@@ -240,8 +240,8 @@ fn columns_read(plan: &LogicalPlan) -> BTreeMap<String, BTreeSet<String>> {
     read
 }
 
-/// A last look: no key is asked for that the rules do not let anybody use.
-fn only_usable(columns: &BTreeMap<String, BTreeSet<String>>, catalogue: &Catalogue) -> Result<(), CheckError> {
+/// A last look: no key is asked for that the rules do not let anybody use, and none but of open columns without a guard.
+fn only_usable(columns: &BTreeMap<String, BTreeSet<String>>, catalogue: &Catalogue, guarded: bool) -> Result<(), CheckError> {
     use agreement::documents::ColumnRule;
     for (table, columns) in columns {
         let counted = catalogue.get(table).is_some_and(|table| table.entities().next().is_some());
@@ -249,7 +249,7 @@ fn only_usable(columns: &BTreeMap<String, BTreeSet<String>>, catalogue: &Catalog
             let usable = match catalogue.rule(table, column) {
                 None | Some(ColumnRule::Hidden {}) => false,
                 Some(ColumnRule::Open {}) => true,
-                Some(ColumnRule::Entity { .. } | ColumnRule::Join {} | ColumnRule::Group {} | ColumnRule::Measure { .. }) => counted,
+                Some(ColumnRule::Entity { .. } | ColumnRule::Join {} | ColumnRule::Group {} | ColumnRule::Measure { .. }) => guarded && counted,
             };
             if !usable {
                 return Err(CheckError::Unguarded(format!("it would read `{table}.{column}`")));

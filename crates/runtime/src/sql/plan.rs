@@ -303,6 +303,11 @@ impl Checker<'_> {
         let mut parts = Vec::new();
         let scope = joined.scope();
         for part in join.filter.as_ref().map(split_conjunction).unwrap_or_default() {
+            if join.join_type != JoinType::Inner && matches!(part, Expr::InSubquery(_)) {
+                // An outer join keeps rows for which the test is false: it would tell who is absent.
+                let test = self.expression(part, &scope)?.1;
+                open &= test.is_open();
+            }
             open &= self.condition(part, &scope, &mut joined, &mut parts)?;
         }
         let filter = conjunction(parts);
@@ -501,6 +506,8 @@ fn keys(a: &Label, b: &Label, whole: &Expr) -> Result<(), Stop> {
         (Class::Join, Class::Join) => Ok(()),
         (Class::Measure(_) | Class::Closed(_), _) => Err(a.misused(&format!("in `{whole}`"))),
         (_, Class::Measure(_) | Class::Closed(_)) => Err(b.misused(&format!("in `{whole}`"))),
+        (_, Class::Open) if b.origins.is_empty() => Err(a.misused(&format!("in `{whole}`"))),
+        (Class::Open, _) if a.origins.is_empty() => Err(b.misused(&format!("in `{whole}`"))),
         _ => Err(Stop::about(
             Reason::JoinKeys,
             a.origins.union(&b.origins).cloned().collect(),

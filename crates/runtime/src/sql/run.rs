@@ -6,7 +6,7 @@
 //!
 //! There is no scratch on disk: a query that needs more memory than its limit fails.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
@@ -20,7 +20,7 @@ use datafusion::{
     logical_expr::LogicalPlan,
     physical_plan::execute_stream,
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::{
     CheckedPlan, parse,
@@ -100,8 +100,12 @@ impl fmt::Debug for Answer {
 /// # Errors
 /// [`RunError`], never with the engine's message.
 pub async fn execute(plan: &CheckedPlan, sources: &Sources, limits: &Limits) -> Result<Answer, RunError> {
-    let ran = tokio::time::timeout(limits.time, run(plan, sources, limits)).await;
-    ran.unwrap_or(Err(RunError::Execution))
+    // A panic of the engine is an error like any other: it must not be told apart from one.
+    let running = AssertUnwindSafe(run(plan, sources, limits)).catch_unwind();
+    match tokio::time::timeout(limits.time, running).await {
+        Ok(Ok(ran)) => ran,
+        Ok(Err(_)) | Err(_) => Err(RunError::Execution),
+    }
 }
 
 async fn run(checked: &CheckedPlan, sources: &Sources, limits: &Limits) -> Result<Answer, RunError> {
