@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     records::{Records as _, table},
+    service::Storage,
     store::{Store, StoreError, StoreKey},
 };
 
@@ -127,7 +128,7 @@ pub(crate) struct Opened {
 }
 
 /// Opens the TPM and the state, making what is missing at the first start.
-pub(crate) fn open(place: &Place) -> Result<Opened, StartError> {
+pub(crate) fn open(place: &Place, storage: &Storage) -> Result<Opened, StartError> {
     let lock = lock(&place.state)?;
     let tpm_error = |error| StartError::Tpm { address: place.tpm.clone(), error: Box::new(error) };
     let mut tpm = Tpm::open(&place.tpm).map_err(|error| tpm_error(error.into()))?;
@@ -139,9 +140,12 @@ pub(crate) fn open(place: &Place) -> Result<Opened, StartError> {
     let log_key = log_signer.key().clone();
     let path = place.state.join(STORE_FILE);
     let key = StoreKey::from_bytes(bytes(store_key)?);
-    let store = match Store::open(&path, &key, log_signer.clone()) {
-        Err(StoreError::Missing(_)) => Store::create(&path, &key, log_signer)?,
-        opened => opened?,
+    let store = match storage {
+        Storage::Own(open) => open(&key, log_signer)?,
+        Storage::File => match Store::open(&path, &key, log_signer.clone()) {
+            Err(StoreError::Missing(_)) => Store::create(&path, &key, log_signer)?,
+            opened => opened?,
+        },
     };
     let signing = SigningKey::from_seed(&*seed(&store, SIGNING)?);
     let encapsulation = DecapsulationKey::from_seed(&*seed(&store, ENCAPSULATION)?);

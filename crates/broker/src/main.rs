@@ -48,7 +48,7 @@ struct Serve {
     event_log: PathBuf,
     /// A certificate (DER) between the endorsement key's and a root; may be given several times.
     #[arg(long, value_name = "FILE")]
-    ek_issuer: Vec<PathBuf>,
+    issuer: Vec<PathBuf>,
     /// Requests per second and source; ten times that at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     rate: u32,
@@ -114,7 +114,7 @@ fn run(serve: Serve) -> Result<(), Failure> {
     refuse_core_dumps()?;
     start_log(serve.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let place = Place { tpm: serve.tpm, event_log: serve.event_log, state: serve.state, issuers: serve.ek_issuer };
+    let place = Place { tpm: serve.tpm, event_log: serve.event_log, state: serve.state, issuers: serve.issuer };
     let mut settings = Settings::new(place);
     settings.rate = Rate { per_second: serve.rate, burst: serve.rate.saturating_mul(10) };
     let broker = Arc::new(Broker::start(settings)?);
@@ -142,7 +142,7 @@ fn run(serve: Serve) -> Result<(), Failure> {
 /// One line for whoever started the broker.
 fn announce(broker: &Broker, address: SocketAddr) -> Result<(), Failure> {
     let line = serde_json::json!({
-        "listening": address.to_string(),
+        "address": address.to_string(),
         "key": broker.key().to_string(),
         "log": broker.log_key(),
     });

@@ -199,7 +199,7 @@ pub(crate) fn rotate(
     signed: &Signed<Addressed<Rotation>>,
     now: Timestamp,
 ) -> Result<Accepted, Refusal> {
-    let Rotation { previous, next } = &signed.value().body;
+    let Rotation { previous, next, acceptance: _ } = &signed.value().body;
     let line = Line::of(tx, [*previous, *next.signing()])?;
     let mut rotations = line.rotations.clone();
     rotations.push(signed.clone());

@@ -43,6 +43,7 @@ pub(crate) fn receipt(store: &Store, run: &Digest, record: &RunRecord, now: Time
     plan.add::<Enrolment>(store, &held.enrolment)?;
     plan.add::<Released>(store, &held.released)?;
     plan.add::<Addressed<ResultStatement>>(store, &outcome.result)?;
+    plan.forget_rotations_after(&held.released);
     let proofs = Proofs::of(store, plan.leaves.values().copied().collect())?;
     Ok(Receipt {
         format: Format::V1,
@@ -116,6 +117,13 @@ impl Plan {
         let (_, leaf) = store.statement::<T>(digest)?.ok_or_else(missing)?;
         self.leaves.insert(*digest, leaf.ok_or_else(missing)?);
         Ok(())
+    }
+
+    /// Who rotated after the release had the place that the release saw; a receipt tells of that moment, whenever it is asked for.
+    fn forget_rotations_after(&mut self, released: &Digest) {
+        let Some(end) = self.leaves.get(released).copied() else { return };
+        let leaves = &self.leaves;
+        self.known.line.rotations.retain(|rotation| leaves.get(rotation.digest()).is_some_and(|leaf| *leaf < end));
     }
 
     fn grounds(&self, store: &Store, proofs: &Proofs) -> Result<Grounds, Refusal> {

@@ -259,7 +259,8 @@ impl Broker {
             }
             tx.remove(table::QUEUE, &record.leaf.to_be_bytes());
             let place = record.leaf;
-            record.state = RunState::Refused(refusal);
+            // Where the broker itself refused the worker, its own reason says more.
+            record.state = RunState::Refused(record.hindrance.take().unwrap_or(refusal));
             put(tx, table::RUNS, run.as_bytes(), &record)?;
             Ok(place)
         });
@@ -522,14 +523,22 @@ fn decoded(envelope: &Envelope) -> Result<Vec<u8>, Refusal> {
 /// The codes under which a worker may give up, none of which depends on data.
 pub const FAILURES: &[(&str, &str)] = &[
     ("failed", "the worker could not finish the run"),
-    ("grounds", "the worker found that the grounds of the run do not hold"),
-    ("broker-evidence", "the worker refused the broker's own Evidence"),
-    ("check", "the worker's own check of the computation refuses it, or finds other columns than the agreement records"),
-    ("source", "a sealed file could not be fetched"),
-    ("sealed-file", "a sealed file is not the one of its manifest, or does not open"),
-    ("resources", "the run needed more memory, time or space than it may have"),
-    ("result-size", "the result is larger than the agreement admits"),
-    ("lease", "the lease ended before the run did"),
+    ("grounds-refused", "the worker found that the grounds of the run do not hold"),
+    ("broker-refused", "the worker refused the broker's own Evidence, or its key is not the one that the consents name"),
+    ("broker-unreachable", "the worker lost the broker, or was refused by it"),
+    ("rules-refused", "the worker's own check of the computation refuses it"),
+    ("columns-refused", "the worker's own check finds other columns than the agreement records"),
+    ("ciphertext-unreachable", "a sealed file could not be fetched"),
+    ("ciphertext-refused", "a sealed file is not the one of its manifest"),
+    ("no-room", "the worker has no room for the sealed files"),
+    ("attester-failed", "the worker's TPM failed"),
+    ("keys-refused", "the released keys do not open here"),
+    ("lease-ended", "the lease ended before the run did"),
+    ("inputs", "a sealed file does not open as the table of its manifest"),
+    ("execution", "the computation could not be carried out"),
+    ("too-large", "the result is larger than the agreement admits"),
+    ("sealing", "the result could not be sealed"),
+    ("seal-failed", "the result could not be sealed"),
 ];
 
 const ATTEMPTS: usize = 5;

@@ -2,7 +2,9 @@
 
 use std::{fs::File, future::Future, sync::Arc};
 
+use axum::Router;
 use envelope::PublicKey;
+use tlog::LogSigner;
 use tokio::{net::TcpListener, sync::Notify};
 use wire::{
     channel::{ChannelError, LeafIdentity},
@@ -17,7 +19,7 @@ use crate::{
     limits::{Limiter, Rate},
     metrics::Metrics,
     runs::Claims,
-    store::Store,
+    store::{Store, StoreError, StoreKey},
 };
 
 /// How a broker shall work.
@@ -31,6 +33,18 @@ pub struct Settings {
     pub costly: Rate,
     /// Where its time comes from.
     pub time: TimeSource,
+    /// Where its store lies.
+    pub storage: Storage,
+}
+
+/// Where a store lies.
+#[derive(Clone, Default)]
+pub enum Storage {
+    /// In a file of the state directory.
+    #[default]
+    File,
+    /// On a storage of the caller's own, opened or made by this function.
+    Own(Arc<dyn Fn(&StoreKey, LogSigner) -> Result<Store, StoreError> + Send + Sync>),
 }
 
 /// A broker. Share it in an `Arc`.
@@ -58,6 +72,7 @@ impl Settings {
             rate: Rate { per_second: 1_000, burst: 2_000 },
             costly: Rate { per_second: 20, burst: 100 },
             time: Clock::system(),
+            storage: Storage::File,
         }
     }
 }
@@ -68,7 +83,7 @@ impl Broker {
     /// # Errors
     /// [`StartError`]: another broker, another program, another TPM, an altered state.
     pub fn start(settings: Settings) -> Result<Broker, StartError> {
-        let Opened { keys, machine, store, lock } = open(&settings.place)?;
+        let Opened { keys, machine, store, lock } = open(&settings.place, &settings.storage)?;
         let clock = Clock::start(settings.time, &store)?;
         Ok(Broker {
             keys: Arc::new(keys),
@@ -116,6 +131,11 @@ impl Broker {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ChannelError> {
         let leaf = LeafIdentity::broker(&self.keys.signing, self.clock.unguarded())?;
-        wire::server::serve(listener, &leaf, bounds, api::router(self), shutdown).await
+        wire::server::serve(listener, &leaf, bounds, self.router(), shutdown).await
+    }
+
+    /// The HTTP service without its channel. Each request must carry its [`wire::channel::Peer`] as an extension.
+    pub fn router(self: Arc<Broker>) -> Router {
+        api::router(self)
     }
 }

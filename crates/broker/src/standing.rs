@@ -153,7 +153,7 @@ impl Line {
                 let Some(pointer) = records.get(table, key.as_bytes())? else { continue };
                 let Ok(digest) = pointer.record.try_into().map(Digest::from_bytes) else { continue };
                 let Some((rotation, Some(leaf))) = records.statement::<Addressed<Rotation>>(&digest)? else { continue };
-                let Rotation { previous, next } = &rotation.value().body;
+                let Rotation { previous, next, acceptance: _ } = &rotation.value().body;
                 left.extend([*previous, *next.signing()]);
                 line.leaves.insert(digest, leaf);
                 found.insert(leaf, rotation);
