@@ -27,6 +27,9 @@ pub(crate) enum LogFault {
     /// The head or a proof was refused.
     #[error("the broker's log was refused\nhint: keep this output, compare heads with the other parties, and do not deposit keys with this broker")]
     Refused(#[source] TlogError),
+    /// It grew faster than two heads could be compared.
+    #[error("the broker's log grows too fast to be looked at\nhint: try again")]
+    Busy,
     /// The key or the witnesses in the agreement mean nothing.
     #[error("the agreement's log key or witnesses cannot be read")]
     Terms(#[source] TlogError),
@@ -45,28 +48,50 @@ impl Watched {
     /// Fetches the log's head, compares it with the remembered one, and remembers it.
     pub(crate) async fn look(&self, room: &mut Room, home: &Home) -> Result<VerifiedCheckpoint, CliError> {
         let bytes = room.public_bytes(path::LOG_CHECKPOINT).await?;
-        self.follow(&bytes, room, home).await
-    }
-
-    /// Compares a head that came with something else, and remembers it. A head older than the remembered one must be shown to
-    /// lead to it.
-    pub(crate) async fn follow(&self, bytes: &[u8], room: &mut Room, home: &Home) -> Result<VerifiedCheckpoint, CliError> {
-        let offered = self.verify(bytes)?;
-        let Some(known) = self.remembered(home)? else {
-            self.remember(&offered, home)?;
-            return Ok(offered);
+        let offered = self.verify(&bytes)?;
+        let head = match self.remembered(home)? {
+            None => Head::first(offered),
+            Some(known) if offered.size() > known.checkpoint().size() => self.grown(&known, offered, room).await?,
+            // The same, or one of the three refusals.
+            Some(known) => known.advance(offered, &nothing()?).map_err(LogFault::Refused)?,
         };
-        let (from, to) = (known.checkpoint().size(), offered.size());
-        let proof = if from == 0 || to <= from {
-            ConsistencyProof::new(Vec::new()).map_err(LogFault::Refused)?
-        } else {
-            let path = format!("{}?from={from}&to={to}", path::LOG_CONSISTENCY);
-            let answer: Consistency = room.public(&path).await?;
-            answer.proof
-        };
-        let head = known.advance(offered, &proof).map_err(LogFault::Refused)?;
         self.remember(head.checkpoint(), home)?;
         Ok(head.checkpoint().clone())
+    }
+
+    /// Checks a head that came with something else against the newest head, which is remembered.
+    pub(crate) async fn place(&self, bytes: &[u8], room: &mut Room, home: &Home) -> Result<VerifiedCheckpoint, CliError> {
+        let offered = self.verify(bytes)?;
+        for _ in 0..ATTEMPTS {
+            let newest = self.look(room, home).await?;
+            let reached = if offered.size() < newest.size() {
+                self.grown(&Head::first(offered.clone()), newest.clone(), room).await?
+            } else {
+                Head::first(newest.clone()).advance(offered.clone(), &nothing()?).map_err(LogFault::Refused)?
+            };
+            // The log may have grown between the two questions; then they are asked again.
+            if reached.checkpoint().size() == newest.size() {
+                Head::first(newest).advance(reached.checkpoint().clone(), &nothing()?).map_err(LogFault::Refused)?;
+                return Ok(offered);
+            }
+        }
+        Err(LogFault::Busy.into())
+    }
+
+    /// Moves from a head to the newest one, by the broker's proof. `offered` is what it must at least reach.
+    async fn grown(&self, known: &Head, offered: VerifiedCheckpoint, room: &mut Room) -> Result<Head, CliError> {
+        let from = known.checkpoint().size();
+        if from == 0 {
+            return Ok(known.advance(offered, &nothing()?).map_err(LogFault::Refused)?);
+        }
+        let path = format!("{}?from={from}&to={}", path::LOG_CONSISTENCY, offered.size());
+        let answer: Consistency = room.public(&path).await?;
+        let newest = self.verify(answer.checkpoint.as_bytes())?;
+        if newest.size() < offered.size() {
+            let refused = TlogError::Shrunk { known: offered.size(), offered: newest.size() };
+            return Err(LogFault::Refused(refused).into());
+        }
+        Ok(known.advance(newest, &answer.proof).map_err(LogFault::Refused)?)
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<VerifiedCheckpoint, LogFault> {
@@ -89,3 +114,10 @@ impl Watched {
         Ok(files::write(&path, head.as_bytes(), Readers::Everyone, Taken::Replace)?)
     }
 }
+
+fn nothing() -> Result<ConsistencyProof, LogFault> {
+    ConsistencyProof::new(Vec::new()).map_err(LogFault::Refused)
+}
+
+/// How often two heads are asked for before giving up.
+const ATTEMPTS: usize = 5;

@@ -20,11 +20,7 @@ use envelope::{
 };
 use jiff::Timestamp;
 use serde_json::json;
-use wire::{
-    Code,
-    client::ClientError,
-    messages::{Accepted, AgreementStatus, Standing, path},
-};
+use wire::messages::{Accepted, AgreementStatus, Standing, path};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -34,7 +30,7 @@ use crate::{
     heads::Watched,
     home::{BrokerAddress, Exchange, ExchangeFormat, HomeError, Opener, read_exchange},
     output::{self, Report},
-    room::{Attested, Room, RoomError},
+    room::{Attested, Room},
     terms::{self, Terms},
     wallet::Wallet,
 };
@@ -254,7 +250,7 @@ pub(crate) async fn propose(terms: &Terms, attested: &mut Attested, wallet: &Wal
     Ok(())
 }
 
-/// Wraps keys to the appraised broker and hands them in; one that it has already is no error.
+/// Wraps keys to the appraised broker and hands them in; one that it has already it takes again.
 pub(crate) async fn deposit(
     attested: &mut Attested,
     keys: Vec<(Signed<Manifest>, Zeroizing<Vec<u8>>)>,
@@ -266,13 +262,8 @@ pub(crate) async fn deposit(
         let context = Deposit::context(manifest.digest(), &audience);
         let wrapped = attested.wrap(&key, Deposit::PURPOSE, &context)?;
         let statement = attested.room().sign(Deposit { manifest: manifest.envelope().clone(), key: wrapped }, wallet)?;
-        match attested.room().post::<_, Accepted>(path::DEPOSITS, &statement).await {
-            Ok(_) => output::note(format!("deposited the key of {} version {}", manifest.value().name, manifest.value().version)),
-            Err(RoomError::Client(ClientError::Refused(problem))) if problem.code == Code::Conflict.as_str() => {
-                output::note(format!("the broker has the key of {} version {} already", manifest.value().name, manifest.value().version));
-            }
-            Err(error) => return Err(error.into()),
-        }
+        let _: Accepted = attested.room().post(path::DEPOSITS, &statement).await?;
+        output::note(format!("deposited the key of {} version {}", manifest.value().name, manifest.value().version));
         deposited.push(*manifest.digest());
     }
     Ok(deposited)

@@ -1,6 +1,6 @@
 //! `identity`: shows one's own public identity, and keeps those of others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agreement::documents::Identity;
 use serde_json::json;
@@ -23,9 +23,12 @@ pub(crate) struct Args {
     /// Keep this identity under NAME: the line itself, a file that holds it, or `-` for standard input
     #[arg(long, value_name = "LINE|FILE", requires = "name")]
     add: Option<String>,
-    /// Replace the identity that is kept under NAME
-    #[arg(long, requires = "add")]
+    /// Replace the identity that is kept under NAME, or the file
+    #[arg(long)]
     force: bool,
+    /// Also write the line into a file that can be sent to others
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["add", "list", "age_secret"])]
+    out: Option<PathBuf>,
     /// List all parties that are known here
     #[arg(long, conflicts_with_all = ["name", "add", "age_secret"])]
     list: bool,
@@ -38,7 +41,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     match (args.name, args.add) {
         (Some(name), Some(source)) => add(&name, &source, args.force, context),
-        (Some(name), None) => Ok(show(&name, &context.home.contact(&name)?)),
+        (Some(name), None) => write(&name, &context.home.contact(&name)?, args.out.as_deref(), args.force),
         (None, _) if args.list => Ok(list(context)),
         (None, _) if args.age_secret => {
             let wallet = context.home.wallet(&context.passphrase)?;
@@ -47,9 +50,17 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
         }
         (None, _) => {
             let (name, identity) = wallet::public(&context.home.identity_file())?;
-            Ok(show(&name, &identity))
+            write(&name, &identity, args.out.as_deref(), args.force)
         }
     }
+}
+
+fn write(name: &str, identity: &Identity, out: Option<&Path>, force: bool) -> Result<Report, CliError> {
+    if let Some(out) = out {
+        let taken = if force { Taken::Replace } else { Taken::Keep };
+        files::write(out, format!("{identity}\n").as_bytes(), Readers::Everyone, taken)?;
+    }
+    Ok(show(name, identity))
 }
 
 fn add(name: &str, source: &str, force: bool, context: &Context) -> Result<Report, CliError> {

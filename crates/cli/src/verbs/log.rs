@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use agreement::documents::{Agreement, Consent, Deposit, Offer, Proposal, ResultStatement, Revocation, Rotation, Run};
 use envelope::{
     Digest, PublicKey,
-    statement::{Addressed, Envelope, Predicate, Signed, StatementError},
+    statement::{Addressed, Envelope, Predicate, Signed, StatementError, Subject},
 };
+use jiff::Timestamp;
 use receipt::{AgreementInForce, Enrolment, Released};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tlog::{Included, Opening, VerifiedCheckpoint};
 use wire::messages::{LoggedRecord, Records, path};
@@ -19,6 +21,7 @@ use crate::{
     home::BrokerAddress,
     output::{self, Report},
     room::Room,
+    wallet::Wallet,
 };
 
 /// List what the broker's log holds about you, check every proof, and that the log only grew
@@ -46,15 +49,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         let broker = BrokerAddress { key: agreement.broker.key, address: agreement.broker.address.clone() };
         let mut room = Room::enter(&broker).await?;
         let watched = Watched::of(agreement)?;
-        let records: Records = room.read(path::RECORDS, &wallet).await?;
-        let head = watched.follow(records.checkpoint.as_bytes(), &mut room, &context.home).await?;
+        let entries = entries(&watched, &mut room, &wallet, context).await?;
+        let head = watched.look(&mut room, &context.home).await?;
         words.push(format!("{} has {} entries; it only grew since it was last seen", head.log().origin(), head.size()));
-        let mut entries = Vec::new();
-        for record in &records.records {
-            let entry = check(record, &head)?;
-            words.push(format!("  {:>6} {:<12} {} by {}", entry.index, entry.kind, entry.digest.short(), entry.signer.short()));
-            entries.push(entry.document());
-        }
+        words.extend(entries.iter().map(Entry::line));
+        let entries: Vec<Value> = entries.iter().map(Entry::document).collect();
         documents.push(json!({
             "log": head.log().to_string(),
             "size": head.size(),
@@ -63,6 +62,27 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         }));
     }
     Ok(Report::done(words.join("\n"), json!({ "logs": documents })))
+}
+
+/// All of the party's records, page by page, each checked against its page's head and that against the newest one.
+async fn entries(watched: &Watched, room: &mut Room, wallet: &Wallet, context: &Context) -> Result<Vec<Entry>, CliError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let from = entries.last().map_or(0, |last| last.index.saturating_add(1));
+        let page: Records = room.read(&format!("{}?from={from}", path::RECORDS), wallet).await?;
+        if page.records.is_empty() {
+            return Ok(entries);
+        }
+        let head = watched.place(page.checkpoint.as_bytes(), room, &context.home).await?;
+        for record in &page.records {
+            let entry = check(record, &head)?;
+            // A page that does not go on would be read for ever.
+            if entry.index < from {
+                return Err(CliError::UnknownRecord("a record out of order".to_owned()));
+            }
+            entries.push(entry);
+        }
+    }
 }
 
 /// A statement whose signature and place in the log were checked.
@@ -75,6 +95,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn line(&self) -> String {
+        format!("  {:>6} {:<12} {} by {}", self.index, self.kind, self.digest.short(), self.signer.short())
+    }
+
     fn document(&self) -> Value {
         json!({
             "index": self.index,
@@ -94,6 +118,24 @@ fn check(record: &LoggedRecord, head: &VerifiedCheckpoint) -> Result<Entry, CliE
     Ok(Entry { index: included.index(), kind: output::plain(kind), digest, signer, name: output::plain(&name) })
 }
 
+/// The broker's statement that it holds a key. Deposits themselves are not logged, since the log forgets nothing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deposited {
+    manifest: Digest,
+    deposit: Digest,
+    owner: PublicKey,
+    since: Timestamp,
+}
+
+impl Predicate for Deposited {
+    const TYPE: &'static str = "urn:glovebox:deposited:v1";
+
+    fn subject(&self) -> Subject {
+        Subject { name: "manifest".to_owned(), digest: self.manifest }
+    }
+}
+
 /// Opens a statement of any kind that brokers log.
 fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), CliError> {
     fn facts<T: Predicate>(envelope: &Envelope) -> Result<(Digest, PublicKey, String), StatementError> {
@@ -101,7 +143,7 @@ fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), 
         Ok((*signed.digest(), *signed.signer(), signed.value().subject().name))
     }
     type Opener = fn(&Envelope) -> Result<(Digest, PublicKey, String), StatementError>;
-    let openers: [(&str, Opener); 11] = [
+    let openers: [(&str, Opener); 12] = [
         (Proposal::TYPE, facts::<Addressed<Proposal>>),
         (Consent::TYPE, facts::<Addressed<Consent>>),
         (Deposit::TYPE, facts::<Addressed<Deposit>>),
@@ -113,6 +155,7 @@ fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), 
         (Enrolment::TYPE, facts::<Enrolment>),
         (AgreementInForce::TYPE, facts::<AgreementInForce>),
         (Released::TYPE, facts::<Released>),
+        (Deposited::TYPE, facts::<Deposited>),
     ];
     let found = openers.iter().find(|(known, _)| *known == kind);
     let (_, opener) = found.ok_or_else(|| CliError::UnknownRecord(output::plain(kind)))?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use wire::{
     Code,
     client::ClientError,
-    messages::{Accepted, path},
+    messages::{Accepted, AgreementStatus, path},
 };
 
 use crate::{
@@ -44,10 +44,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     let home = &context.home;
     let old = home.wallet(&context.passphrase)?;
     let brokers = brokers(&args, context)?;
+    let resumed = home.next_identity_file().exists();
     let next = next_wallet(&old, &args, context)?;
     let mut told = BTreeSet::new();
     for broker in &brokers {
-        tell(broker, &old, &next).await?;
+        tell(broker, &old, &next, resumed).await?;
         output::note(format!("told the broker at {}", broker.address));
         told.insert(broker.key.to_string());
     }
@@ -93,14 +94,24 @@ fn next_wallet(old: &Wallet, args: &Args, context: &Context) -> Result<Wallet, C
     Ok(next)
 }
 
-async fn tell(broker: &BrokerAddress, old: &Wallet, next: &Wallet) -> Result<(), CliError> {
+async fn tell(broker: &BrokerAddress, old: &Wallet, next: &Wallet, resumed: bool) -> Result<(), CliError> {
     let mut room = Room::enter(broker).await?;
-    let rotation = Rotation { previous: *old.key(), next: next.identity().clone() };
+    let rotation = Rotation::new(*old.key(), next.identity().clone(), next.signing());
     let statement = room.sign(rotation, old)?;
-    match room.post::<_, Accepted>(path::ROTATIONS, &statement).await {
-        Ok(_) => Ok(()),
-        // Told by the interrupted rotation.
-        Err(RoomError::Client(ClientError::Refused(problem))) if problem.code == Code::Conflict.as_str() => Ok(()),
+    let outcome = room.post::<_, Accepted>(path::ROTATIONS, &statement).await;
+    if let Err(RoomError::Client(ClientError::Refused(_))) = &outcome {
+        if resumed && is_ended(&mut room, old).await? {
+            return Ok(());
+        }
+    }
+    outcome.map(|_| ()).map_err(CliError::from)
+}
+
+/// Whether the broker no longer hears the old key, since the interrupted rotation told it.
+async fn is_ended(room: &mut Room, old: &Wallet) -> Result<bool, CliError> {
+    match room.read::<Vec<AgreementStatus>>(path::AGREEMENTS, old).await {
+        Ok(_) => Ok(false),
+        Err(RoomError::Client(ClientError::Refused(problem))) => Ok(problem.code == Code::NotPermitted.as_str()),
         Err(error) => Err(error.into()),
     }
 }

@@ -234,6 +234,7 @@ async fn finish(plan: Plan, ciphertext: Ciphertext, context: &Context) -> Result
         undo.all().await;
         return Err(error);
     }
+    undo.done = true;
     let rows = rows.map(|rows| format!(", {rows} rows")).unwrap_or_default();
     output::note(format!("sealed {} version {}{rows}: {}{}", plan.name, plan.version, signed.value().location, file.name));
     output::note(format!("send {} to the other parties; the key stays here until you agree", plan.manifest.display()));
@@ -262,20 +263,29 @@ async fn place(
     Ok(())
 }
 
-/// What to take back.
+/// What to take back unless everything succeeds. An interruption drops it; what lies behind a URL is taken back after an error only,
+/// and no interruption can come between its upload and the end.
 #[derive(Default)]
 struct Undo {
     files: Vec<PathBuf>,
     published: Option<Published>,
+    done: bool,
 }
 
 impl Undo {
-    async fn all(self) {
-        for file in self.files {
-            let _ = std::fs::remove_file(file);
-        }
-        if let Some(published) = self.published {
+    async fn all(mut self) {
+        if let Some(published) = self.published.take() {
             published.remove().await;
+        }
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if !self.done {
+            for file in &self.files {
+                let _ = std::fs::remove_file(file);
+            }
         }
     }
 }
