@@ -51,6 +51,8 @@ enum Verb {
     Status(verbs::status::Args),
     Revoke(verbs::revoke::Args),
     Rotate(verbs::rotate::Args),
+    Up(verbs::up::Args),
+    Demo(verbs::demo::Args),
     Doctor(verbs::doctor::Args),
     Completions(verbs::completions::Args),
     Man(verbs::man::Args),
@@ -67,6 +69,11 @@ pub(crate) struct Context {
 }
 
 impl LowArgs {
+    /// Whether the verb runs until the user asks it to end, so that this is how it is done.
+    pub(crate) const fn serves(&self) -> bool {
+        matches!(self.verb, Verb::Up(_))
+    }
+
     /// Does what was asked.
     pub(crate) async fn run(self) -> Result<Report, CliError> {
         let context = Context::of(self.home, self.json, self.passphrase_file)?;
@@ -84,6 +91,8 @@ impl LowArgs {
             Verb::Status(args) => verbs::status::run(args, &context).await,
             Verb::Revoke(args) => verbs::revoke::run(args, &context).await,
             Verb::Rotate(args) => verbs::rotate::run(args, &context).await,
+            Verb::Up(args) => verbs::up::run(args, &context).await,
+            Verb::Demo(args) => verbs::demo::run(args).await,
             Verb::Doctor(args) => verbs::doctor::run(args, &context),
             Verb::Completions(args) => verbs::completions::run(args, &context),
             Verb::Man(args) => verbs::man::run(args, &context),

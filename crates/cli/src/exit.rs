@@ -14,9 +14,11 @@ use crate::{
     files::FileError,
     heads::LogFault,
     home::HomeError,
+    launch::LaunchError,
     room::RoomError,
     storage::StorageError,
     terms::TermsError,
+    verbs::demo::DemoError,
     wallet::WalletError,
 };
 
@@ -55,6 +57,12 @@ pub(crate) enum CliError {
     /// The broker.
     #[error(transparent)]
     Room(#[from] RoomError),
+    /// A room of one's own.
+    #[error("the room cannot be kept up")]
+    Launch(#[from] LaunchError),
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// The log.
     #[error(transparent)]
     Log(#[from] LogFault),
@@ -216,6 +224,12 @@ impl CliError {
                 RoomError::Appraisal(_) | RoomError::OtherLog { .. } => Status::Refused,
                 RoomError::Statement(_) | RoomError::Wrap(_) | RoomError::Random(_) => Status::Error,
             },
+            CliError::Launch(error) => match error {
+                LaunchError::NotLoopback(_) | LaunchError::Runs(_) => Status::Refused,
+                LaunchError::File(error) => of_file(error),
+                _ => Status::Error,
+            },
+            CliError::Demo(error) => error.status(),
             CliError::Open { source, .. } => match source {
                 BlobError::Altered | BlobError::OtherRecipients => Status::Refused,
                 _ => Status::Error,
@@ -233,7 +247,7 @@ impl CliError {
             | CliError::OtherResult(_)
             | CliError::Receipt(_) => Status::Refused,
             CliError::Toml(_)
-            | CliError::Log(LogFault::Terms(_))
+            | CliError::Log(LogFault::Terms(_) | LogFault::Busy)
             | CliError::Seal { .. }
             | CliError::SealBlob { .. }
             | CliError::SourceKeys(_)

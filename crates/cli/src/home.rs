@@ -250,7 +250,6 @@ impl Home {
     }
 
     /// Remembers the default broker.
-    #[allow(dead_code, reason = "for `up`, which starts one")]
     pub(crate) fn store_broker(&self, broker: &BrokerAddress) -> Result<(), HomeError> {
         let line = format!("{}@{}\n", broker.key, broker.address);
         Ok(files::write(&self.path.join("broker"), line.as_bytes(), Readers::Everyone, Taken::Replace)?)

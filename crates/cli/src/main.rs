@@ -12,6 +12,7 @@ mod files;
 mod heads;
 mod home;
 mod interrupt;
+mod launch;
 mod output;
 mod passphrase;
 mod progress;
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
 
 /// The verb, ended early when the user asks; dropping it undoes what it began.
 async fn interruptible(args: LowArgs) -> Result<output::Report, CliError> {
+    if args.serves() {
+        return args.run().await;
+    }
     let asked = tokio::spawn(interrupt::asked());
     tokio::select! {
         outcome = args.run() => match outcome {

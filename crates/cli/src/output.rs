@@ -15,7 +15,7 @@ use crate::exit::{CliError, Status};
 pub(crate) struct Report {
     /// For people, without a last line feed; may be empty.
     pub(crate) words: String,
-    /// For programs.
+    /// For programs; null when everything has been said.
     pub(crate) document: Value,
     /// Done, or refused with an explanation that is the result.
     pub(crate) status: Status,
@@ -34,7 +34,11 @@ impl Report {
 
     /// Prints it.
     pub(crate) fn print(&self, json: bool) {
-        let text = if json { pretty(&self.document) } else { self.words.clone() };
+        let text = match (json, &self.document) {
+            (true, Value::Null) => String::new(),
+            (true, document) => pretty(document),
+            (false, _) => self.words.clone(),
+        };
         if !text.is_empty() {
             // A closed pipe is the reader's choice.
             let _ = writeln!(anstream::stdout(), "{text}");

@@ -233,7 +233,7 @@ impl Role {
         LaunchError::Ended { role: self.name(), said: self.last_words(), log: self.log() }
     }
 
-    /// The messages of the last lines in its log since it was started.
+    /// The error with which it ended, with its hints, or else its last message.
     fn last_words(&self) -> String {
         let mut text = String::new();
         let read = File::open(self.log()).and_then(|mut log| {
@@ -241,11 +241,10 @@ impl Role {
             log.seek(SeekFrom::Start(self.log_start.max(length.saturating_sub(LOG_END))))?;
             log.take(LOG_END).read_to_string(&mut text)
         });
-        let lines: Vec<String> = text.lines().rev().take(2).map(message).collect();
-        match read {
-            Ok(_) if !lines.is_empty() => lines.into_iter().rev().collect::<Vec<_>>().join("; "),
-            Ok(_) | Err(_) => "it said nothing".to_owned(),
-        }
+        let lines: Vec<&str> = text.lines().collect();
+        let error = lines.iter().rposition(|line| line.starts_with(ERROR)).unwrap_or(lines.len().saturating_sub(1));
+        let said: Vec<String> = lines.iter().skip(error).map(|line| message(line)).collect();
+        if read.is_ok() && !said.is_empty() { said.join("\n") } else { "it said nothing".to_owned() }
     }
 
     fn end(&mut self) {
@@ -294,7 +293,7 @@ fn digest(path: &Path) -> Result<Digest, LaunchError> {
 fn message(line: &str) -> String {
     let said = serde_json::from_str::<serde_json::Value>(line).ok();
     let said = said.and_then(|line| Some(line.get("fields")?.get("message")?.as_str()?.to_owned()));
-    output::plain(&said.unwrap_or_else(|| line.to_owned()))
+    output::plain(said.as_deref().unwrap_or(line.strip_prefix(ERROR).unwrap_or(line)))
 }
 
 /// Starts a shell that ends `process` when our end of its input closes, that is, when we die.
@@ -312,6 +311,8 @@ fn watch(process: u32) -> std::io::Result<Child> {
 const TPM: &str = "tpm";
 const EVENT_LOG: &str = "event-log";
 const STATE: &str = "state";
+/// How a role that cannot start begins its message.
+const ERROR: &str = "error: ";
 const LOG: &str = "log";
 /// Bytes of a log that are looked at for the last words.
 const LOG_END: u64 = 8 << 10;

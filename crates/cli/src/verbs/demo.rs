@@ -16,7 +16,6 @@ use attest::Tier;
 use serde_json::{Value, json};
 
 use crate::{
-    args::Context,
     exit::{CliError, Status},
     files::{self, FileError, Readers, Taken},
     launch::{LocalRoom, RoomPlace},
@@ -29,9 +28,9 @@ use crate::{
 /// Takes less than a minute and leaves all files behind, so that each step can be repeated by hand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the files go; must not exist yet
-    #[arg(long, value_name = "DIR", default_value = "glovebox-demo")]
-    dir: PathBuf,
+    /// Where the files go; must not exist yet. `glovebox-demo`, or the next free number after it, if left out
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Where `glovebox-broker` and `glovebox-worker` lie; beside this program if left out
     #[arg(long, value_name = "DIR", env = "GLOVEBOX_BIN_DIR", hide_env_values = true)]
     bin_dir: Option<PathBuf>,
@@ -79,14 +78,12 @@ impl DemoError {
 pub(crate) async fn run(args: Args) -> Result<Report, CliError> {
     let begun = Instant::now();
     let programs = up::programs(args.bin_dir)?;
-    if args.dir.exists() {
-        return Err(DemoError::Taken(args.dir).into());
-    }
-    files::private_directory(&args.dir)?;
+    let dir = free(args.dir)?;
+    files::private_directory(&dir)?;
     for (name, contents) in FILES {
-        files::write(&args.dir.join(name), contents, Readers::Everyone, Taken::Keep)?;
+        files::write(&dir.join(name), contents, Readers::Everyone, Taken::Keep)?;
     }
-    let mut stage = Stage { dir: args.dir, this: std::env::current_exe().map_err(CliError::Runtime)?, commands: Vec::new() };
+    let mut stage = Stage { dir, this: std::env::current_exe().map_err(CliError::Runtime)?, commands: Vec::new() };
     let room = open_room(&stage.dir, programs).await?;
     let broker = format!("{}@{}", room.broker().key, room.broker().address);
     prepare(&mut stage, &broker).await?;
@@ -95,6 +92,19 @@ pub(crate) async fn run(args: Args) -> Result<Report, CliError> {
     prove(&mut stage).await?;
     up::blocking(move || drop(room)).await;
     Ok(tell(&stage, results, begun))
+}
+
+/// A directory that is not there yet.
+fn free(asked: Option<PathBuf>) -> Result<PathBuf, DemoError> {
+    match asked {
+        Some(dir) if dir.exists() => Err(DemoError::Taken(dir)),
+        Some(dir) => Ok(dir),
+        None => {
+            let numbered = (2..1000).map(|number| PathBuf::from(format!("{DIR}-{number}")));
+            let mut free = std::iter::once(PathBuf::from(DIR)).chain(numbered).filter(|dir| !dir.exists());
+            free.next().ok_or_else(|| DemoError::Taken(DIR.into()))
+        }
+    }
 }
 
 /// The room, as `up` starts it; on a free port, which it keeps.
@@ -138,7 +148,7 @@ async fn compute(stage: &mut Stage) -> Result<Vec<Value>, CliError> {
     let mut results = Vec::new();
     for (computation, says) in COMPUTATIONS {
         heading(says);
-        stage.play("university", &["run", "actg175", "--computation", computation], Shown::All, 0, None).await?;
+        stage.play("university", &["run", "trial", "--computation", computation], Shown::All, 0, None).await?;
         let result = format!("{computation}.result");
         let csv = stage.play("university", &["open", &result], Shown::Table, 0, None).await?;
         results.push(json!({ "computation": computation, "result": stage.dir.join(&result), "csv": csv }));
@@ -172,9 +182,9 @@ fn tell(stage: &Stage, results: Vec<Value>, begun: Instant) -> Report {
          To go on by hand:\n\n    \
          cd {dir}\n    \
          glovebox up --dir room                         # in a terminal of its own\n    \
-         glovebox --home university run actg175 --computation by-arm --out again.result\n    \
+         glovebox --home university run trial --computation by-arm --out again.result\n    \
          glovebox --home hospital log                   # what happened to the hospital's data\n    \
-         glovebox --home hospital revoke actg175        # and no more runs of it\n\n\
+         glovebox --home hospital revoke trial        # and no more runs of it\n\n\
          caution: the tier was {tier}: {caution}",
         count = stage.commands.len(),
         tier = Tier::SoftwareTpm.name(),
@@ -276,6 +286,8 @@ fn table(csv: &str) -> String {
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
+
+const DIR: &str = "glovebox-demo";
 
 const PARTIES: [&str; 3] = ["hospital", "registry", "university"];
 

