@@ -1,0 +1,39 @@
+# What a newcomer types: `make demo`, `make test`. Each does its own set-up.
+
+# One place for all builds of this machine; set it to keep them apart.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/glovebox/target
+CARGO ?= cargo
+BIN := $(CARGO_TARGET_DIR)/debug
+
+.PHONY: help demo test check bench soak deps deps-demo build
+
+help: ## these lines
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: deps-demo build ## three parties, real data, real TPM Evidence, in under a minute once built
+	$(BIN)/glovebox demo $(if $(DIR),--dir $(DIR))
+
+test: deps ## all tests, with the stories over real processes
+	$(CARGO) test --workspace --no-fail-fast
+
+check: ## format, lints, documentation, layers, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	$(CARGO) run --quiet -p xtask -- tidy
+	$(CARGO) run --quiet -p xtask -- licences
+
+bench: deps ## the measurements of docs/performance.md
+	$(CARGO) run --release -p bench
+
+soak: deps ## 1,000 kills of the broker under 16 writers, and the like
+	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test -p broker --test store_kill -- --nocapture
+
+deps: ## install what the tests need
+	@scripts/deps.sh test
+
+deps-demo:
+	@scripts/deps.sh demo
+
+build:
+	$(CARGO) build -p cli -p broker -p runtime --bins
