@@ -106,13 +106,13 @@ async fn a_file_that_was_exchanged_after_its_check_is_not_read() {
     writer.write(&tables[0].batch).unwrap();
     writer.close().unwrap();
     let other_version = sealed_as(&tables[0], 2).bytes;
-    for exchanged in [plain, other_version] {
+    for (exchanged, code) in [(plain, RunError::Inputs), (other_version, RunError::Execution)] {
         let SourceTable::Sealed { store, files } = trial.opened(&["site"]).await else { panic!() };
         let bytes = exchanged.len() as u64;
         store.put(&files[0].path, Bytes::from(exchanged).into()).await.unwrap();
         let files = vec![OpenFile { bytes, ..files[0].clone() }];
         let sources = Sources::new().with("trial", SourceTable::Sealed { store, files });
-        assert_eq!(sql::execute(&plan, &sources, &Limits::default()).await.err(), Some(RunError::Execution));
+        assert_eq!(sql::execute(&plan, &sources, &Limits::default()).await.err(), Some(code));
     }
 }
 

@@ -5,7 +5,7 @@
 //! table functions, no settings. Limits come before work: bytes and words before parsing, nesting during it, nodes after
 //! planning and before the analyser, which visits shared parts once for each use.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
@@ -51,6 +51,7 @@ pub(crate) fn config() -> SessionConfig {
 /// One query, planned and analysed but not optimised.
 pub(crate) async fn plan(sql: &str, catalogue: &Catalogue, state: &SessionState) -> Result<LogicalPlan, CheckError> {
     let statement = statement(sql)?;
+    expanded(&statement)?;
     let context = SessionContext::new_with_state(state.clone());
     for table in catalogue.tables() {
         let name = datafusion::common::TableReference::bare(table.name.clone());
@@ -86,6 +87,55 @@ fn statement(sql: &str) -> Result<Statement, CheckError> {
     }
 }
 
+/// Refuses queries in which common table expressions multiply: each use of one is planned anew.
+fn expanded(statement: &Statement) -> Result<(), CheckError> {
+    let Statement::Statement(statement) = statement else { return Err(CheckError::TooLarge) };
+    let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+    loop {
+        let before = sizes.clone();
+        let _ = ast::Visit::visit(statement.as_ref(), &mut Sizes { before: &before, sizes: &mut sizes });
+        if uses(statement.as_ref(), &sizes, None) > MAX_USES {
+            return Err(CheckError::TooLarge);
+        }
+        if sizes == before {
+            return Ok(());
+        }
+    }
+}
+
+/// One round over all common table expressions, wherever they are defined.
+struct Sizes<'a> {
+    before: &'a BTreeMap<String, usize>,
+    sizes: &'a mut BTreeMap<String, usize>,
+}
+
+impl ast::Visitor for Sizes<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let name = cte.alias.name.value.to_ascii_lowercase();
+            let size = uses(cte.query.as_ref(), self.before, Some(&name));
+            let known = self.sizes.entry(name).or_insert(size);
+            *known = (*known).max(size);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many tables a part of a query reads, each as often as it is planned. A name's use of itself is recursion.
+fn uses<V: ast::Visit>(part: &V, sizes: &BTreeMap<String, usize>, own: Option<&str>) -> usize {
+    let mut total = 1_usize;
+    let _: ControlFlow<()> = ast::visit_relations(part, |relation| {
+        let name = relation.to_string().trim_matches('"').to_ascii_lowercase();
+        if own != Some(&name) {
+            total = total.saturating_add(sizes.get(&name).copied().unwrap_or(1));
+        }
+        ControlFlow::Continue(())
+    });
+    total
+}
+
 /// Refuses plans whose parts, counted once for each use, are too many.
 fn bounded(plan: &LogicalPlan) -> Result<(), CheckError> {
     let mut nodes = 0;
@@ -117,6 +167,8 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_WORDS: usize = 20_000;
 /// How deep parentheses and subqueries may nest.
 const RECURSION: usize = 50;
+/// The most tables read, each as often as it is used.
+const MAX_USES: usize = 500;
 /// The most columns anywhere in a plan.
 const MAX_COLUMNS: usize = 4096;
 /// The longest message of the engine that is repeated.

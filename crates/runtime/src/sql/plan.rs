@@ -23,7 +23,7 @@ use datafusion::{
 
 use super::{
     MAX_DEPTH, MAX_NODES, RESERVED,
-    expression::{Scope, is_constant, unknown},
+    expression::{Passed, Scope, is_constant, unknown},
     label::{Class, Label},
     refusal::{Reason, Stop, list},
     scan::Instance,
@@ -70,10 +70,10 @@ impl Relation {
 
     /// The plain plan, if its rows and all its columns are open.
     pub(crate) fn open_rows(&self) -> Result<LogicalPlan, Stop> {
-        for label in &self.labels {
-            if !label.is_open() {
-                return Err(label.misused("in the output"));
-            }
+        // What no grouping would help is said first.
+        let never = self.labels.iter().find(|label| !label.is_groupable());
+        if let Some(label) = never.or_else(|| self.labels.iter().find(|label| !label.is_open())) {
+            return Err(label.misused("in the output"));
         }
         self.open_presence(&self.labels)
     }
@@ -330,15 +330,22 @@ impl Checker<'_> {
             labels.push((a_label, b_label));
             on.push((a, b));
         }
-        let mut filter_open = true;
-        let mut filter = None;
-        if let Some(condition) = &join.filter {
-            let schema = Arc::new(left.schema.join(&right.schema)?);
-            let scope = Scope { schema, labels: left.labels.iter().chain(&right.labels).cloned().collect() };
-            let (passed, label) = self.expression(condition, &scope)?;
-            filter_open = label.is_open();
-            filter = Some(passed);
+        let scope = Scope {
+            schema: Arc::new(left.schema.join(&right.schema)?),
+            labels: left.labels.iter().chain(&right.labels).cloned().collect(),
+        };
+        let (mut parts, mut filter_open) = (Vec::new(), true);
+        for part in join.filter.as_ref().map(split_conjunction).unwrap_or_default() {
+            if let Some(((a, a_label), (b, b_label))) = self.key_in_filter(part, &left, &right)? {
+                parts.push(a.eq(b));
+                labels.push((a_label, b_label));
+            } else {
+                let (passed, label) = self.expression(part, &scope)?;
+                filter_open &= label.is_open();
+                parts.push(passed);
+            }
         }
+        let filter = conjunction(parts);
         let all_open = filter_open && labels.iter().all(|(a, b)| a.is_open() && b.is_open());
         let (kept, other) = if keeps_left { (left, right) } else { (right, left) };
         let sides = |kept: LogicalPlan, other: LogicalPlan| if keeps_left { (kept, other) } else { (other, kept) };
@@ -360,7 +367,7 @@ impl Checker<'_> {
             let what = format!("{} would tell who is absent", list(&columns));
             return Err(Stop::about(Reason::AntiJoin, columns, what, "leave the condition out, or count those that are present"));
         }
-        let ([(a, b)], None) = (labels.as_slice(), &filter) else {
+        let ([(a, b)], true) = (labels.as_slice(), filter_open) else {
             let what = format!("{} cannot be matched this way", list(&columns));
             return Err(Stop::about(Reason::JoinKeys, columns, what, "match on the entity column alone"));
         };
@@ -368,10 +375,22 @@ impl Checker<'_> {
         let Class::Entity(entity) = &mine.class else { return Err(mine.misused("to find matches")) };
         keys(mine, theirs, &Expr::Literal("a semi join".into(), None))?;
         let instances = semi(&other, theirs, &entity.hidden)?;
-        let traced = build(kept.traced.clone(), other.traced.clone(), None)?;
+        let traced = build(kept.traced.clone(), other.traced.clone(), filter)?;
         let mut relation = Relation { plain: None, traced, ..kept };
         link_semi(&mut relation, mine, instances);
         Ok(relation)
+    }
+
+    /// An equality of a column of one side with a column of the other, the left one first.
+    fn key_in_filter(&mut self, part: &Expr, left: &Relation, right: &Relation) -> Result<Option<(Passed, Passed)>, Stop> {
+        let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = part else { return Ok(None) };
+        let (Expr::Column(a), Expr::Column(b)) = (a.as_ref(), b.as_ref()) else { return Ok(None) };
+        let (a, b) = if left.schema.has_column(a) { (a, b) } else { (b, a) };
+        if !(left.schema.has_column(a) && right.schema.has_column(b)) {
+            return Ok(None);
+        }
+        let mine = self.expression(&Expr::Column(a.clone()), &left.scope())?;
+        Ok(Some((mine, self.expression(&Expr::Column(b.clone()), &right.scope())?)))
     }
 
     fn distinct(&mut self, input: &LogicalPlan) -> Result<Relation, Stop> {

@@ -117,6 +117,9 @@ async fn run(checked: &CheckedPlan, sources: &Sources, limits: &Limits) -> Resul
     let mut providers: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
     for (place, (name, schema)) in checked.schemas.iter().enumerate() {
         let table = sources.tables.get(name).ok_or(RunError::Inputs)?;
+        if !source::still_sealed(table).await {
+            return Err(RunError::Inputs);
+        }
         let url = source::store_url(place).map_err(|_| RunError::Inputs)?;
         if let SourceTable::Sealed { store, .. } = table {
             environment.register_object_store(url.as_ref(), store.clone());

@@ -92,7 +92,8 @@ impl Checker<'_> {
         if let Some(limit) = i64::try_from(table.rules.max_rows_per_entity).ok().filter(|limit| *limit < UNLIMITED) {
             for unit in units {
                 let row = format!("{RESERVED}row:{}", unit.hidden);
-                let number = row_number().partition_by(vec![column(&unit.column)]).order_by(order.clone()).build()?.alias(&row);
+                let order = if order.is_empty() { vec![column(&unit.column).sort(true, true)] } else { order.clone() };
+                let number = row_number().partition_by(vec![column(&unit.column)]).order_by(order).build()?.alias(&row);
                 plan = plan.window(vec![number])?.filter(Expr::Column(Column::new_unqualified(&row)).lt_eq(lit(limit)))?;
             }
         }
