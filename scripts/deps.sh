@@ -14,7 +14,7 @@ if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then
     fail "cargo is installed, but not on the search path" ". \"\$HOME/.cargo/env\", then again"
 fi
 if ! command -v cargo >/dev/null 2>&1 || ! command -v rustc >/dev/null 2>&1; then
-    fail "Rust 1.95 or later is missing" "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y, then open a new shell (Debian's own is too old)"
+    fail "Rust 1.95 or later is missing" "install it with rustup (https://rustup.rs), then open a new shell; Debian's own is too old"
 fi
 version=$(rustc --version | cut -d ' ' -f 2 | cut -d - -f 1)
 oldest=$(printf '1.95.0\n%s\n' "$version" | sort -V | head -n 1)
