@@ -150,7 +150,7 @@ pub(crate) enum CliError {
         found: Digest,
     },
     /// No terminal.
-    #[error("there is no terminal to ask for consent\nhint: read the words above and pass `--yes` if you mean it")]
+    #[error("there is no terminal to ask on\nhint: pass `--yes` if you mean it")]
     NobodyToAsk,
     /// The person said no.
     #[error("declined; nothing was signed")]
@@ -307,6 +307,7 @@ fn of_home(error: &HomeError) -> Status {
         | HomeError::Name(_)
         | HomeError::NoContact(_)
         | HomeError::NoAgreement(_)
+        | HomeError::NoRun(_)
         | HomeError::Ambiguous { .. }
         | HomeError::NoKey { .. }
         | HomeError::NoBroker

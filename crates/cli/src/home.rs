@@ -118,6 +118,9 @@ pub(crate) enum HomeError {
     /// No such agreement.
     #[error("no agreement `{0}` is known here\nhint: `glovebox status` lists them; `glovebox agree FILE` takes in another party's file")]
     NoAgreement(String),
+    /// No such run.
+    #[error("no run `{0}` of this party is known here\nhint: submit one with `glovebox run NAME --computation C`")]
+    NoRun(Digest),
     /// Several agreements of one name.
     #[error("`{name}` names several agreements: {}\nhint: give the digest of one", digests(.found))]
     Ambiguous {
@@ -371,6 +374,9 @@ impl Home {
     /// A submitted run.
     pub(crate) fn run(&self, id: &Digest) -> Result<SubmittedRun, HomeError> {
         let path = self.run_file(id);
+        if !path.exists() {
+            return Err(HomeError::NoRun(*id));
+        }
         read_document(&path, "a run")
     }
 

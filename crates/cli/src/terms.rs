@@ -136,11 +136,6 @@ impl Terms {
         self.sound.agreement()
     }
 
-    /// The document, known to be sound.
-    pub(crate) const fn sound(&self) -> &SoundAgreement {
-        &self.sound
-    }
-
     /// Its digest.
     pub(crate) const fn digest(&self) -> &Digest {
         self.sound.digest()

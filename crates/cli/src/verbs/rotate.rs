@@ -91,6 +91,7 @@ fn next_wallet(old: &Wallet, args: &Args, context: &Context) -> Result<Wallet, C
     let passphrase = protect.then(|| context.passphrase.choose(old.name())).transpose().map_err(WalletError::from)?;
     let next = Wallet::generate(old.name())?;
     next.store(&path, passphrase.as_ref().map(|text| text.as_str()))?;
+    output::note("new keys are ready; the old ones stay in use until every broker knows");
     Ok(next)
 }
 

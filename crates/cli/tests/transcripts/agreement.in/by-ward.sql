@@ -1,0 +1,1 @@
+select ward, count(*) as patients from admissions group by ward

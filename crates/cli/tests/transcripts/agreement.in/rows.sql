@@ -1,0 +1,1 @@
+select patient_id from admissions
