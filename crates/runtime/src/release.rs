@@ -69,7 +69,8 @@ fn rows(answer: &Answer) -> Result<RecordBatch, RunError> {
         return Ok(rows);
     }
     let options = Some(SortOptions { descending: false, nulls_first: true });
-    let by: Vec<SortColumn> = rows.columns().iter().map(|values| SortColumn { values: values.clone(), options }).collect();
+    let by: Vec<SortColumn> =
+        rows.columns().iter().map(|values| SortColumn { values: values.clone(), options }).collect();
     let order = lexsort_to_indices(&by, None).map_err(|_| RunError::Execution)?;
     take_record_batch(&rows, &order).map_err(|_| RunError::Execution)
 }
@@ -77,7 +78,11 @@ fn rows(answer: &Answer) -> Result<RecordBatch, RunError> {
 /// Whether the rows have the columns that the plan promised.
 fn declared(found: &SchemaRef, declared: &SchemaRef) -> Result<(), RunError> {
     let same = found.fields().len() == declared.fields().len()
-        && found.fields().iter().zip(declared.fields()).all(|(a, b)| a.name() == b.name() && crate::sql::is_result_type(a.data_type()));
+        && found
+            .fields()
+            .iter()
+            .zip(declared.fields())
+            .all(|(a, b)| a.name() == b.name() && crate::sql::is_result_type(a.data_type()));
     if same { Ok(()) } else { Err(RunError::Execution) }
 }
 
@@ -135,8 +140,15 @@ mod tests {
     #[test]
     fn numbers_have_one_spelling() {
         let cases = [
-            (0.1 + 0.2, "0.3"), (1.0, "1"), (-0.0, "0"), (1e21, "1e21"), (1e-9, "1e-9"), (123456.789, "123456.789"),
-            (f64::NAN, "NaN"), (f64::NEG_INFINITY, "-Infinity"), (1.0 / 3.0, "0.333333333333333"),
+            (0.1 + 0.2, "0.3"),
+            (1.0, "1"),
+            (-0.0, "0"),
+            (1e21, "1e21"),
+            (1e-9, "1e-9"),
+            (123456.789, "123456.789"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+            (1.0 / 3.0, "0.333333333333333"),
         ];
         for (value, expected) in cases {
             assert_eq!(number(value), expected);

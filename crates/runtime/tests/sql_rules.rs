@@ -48,8 +48,13 @@ async fn verdict(case: &Case, tables: &[room::Table]) -> Vec<String> {
             (("refused", reason), Err(CheckError::Refused(explanation))) => {
                 let found = explanation.to_string();
                 let refusal = explanation.refusal.unwrap();
-                let same = serde_json::to_value(refusal.reason).unwrap() == reason && !refusal.smallest_change.is_empty();
-                if same && expected.lines().all(|line| found.contains(line)) { continue } else { format!("{:?}\n{found}", refusal.reason) }
+                let same =
+                    serde_json::to_value(refusal.reason).unwrap() == reason && !refusal.smallest_change.is_empty();
+                if same && expected.lines().all(|line| found.contains(line)) {
+                    continue;
+                } else {
+                    format!("{:?}\n{found}", refusal.reason)
+                }
             }
             (("error", _), Err(error)) if !matches!(error, CheckError::Refused(_)) => {
                 let found = error.to_string();

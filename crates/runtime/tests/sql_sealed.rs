@@ -38,7 +38,11 @@ fn sealed_as(of: &room::Table, version: u64) -> SealedTrial {
         ColumnType::Date => SqlType::Date,
         ColumnType::Timestamp => SqlType::Timestamp,
     };
-    let column = |c: &agreement::documents::Column| table::Column { name: c.name.clone(), data_type: kind(c.kind), nullable: c.nullable };
+    let column = |c: &agreement::documents::Column| table::Column {
+        name: c.name.clone(),
+        data_type: kind(c.kind),
+        nullable: c.nullable,
+    };
     let schema = Schema::new(of.columns.iter().map(column).collect()).unwrap();
     let mut plain = Vec::new();
     let mut writer = arrow::ipc::writer::FileWriter::try_new(&mut plain, &of.batch.schema()).unwrap();
@@ -57,8 +61,11 @@ impl SealedTrial {
         let store = Arc::new(InMemory::new());
         let path = Path::from("trial.0.parquet");
         store.put(&path, Bytes::from(self.bytes.clone()).into()).await.unwrap();
-        let checked = Sealed::check(&mut Cursor::new(&self.bytes), &self.contents, &self.file, &self.key.footer(&self.file)).unwrap();
-        let keys: BTreeMap<String, ColumnKey> = columns.iter().map(|c| ((*c).to_owned(), self.key.column(&self.file, c))).collect();
+        let checked =
+            Sealed::check(&mut Cursor::new(&self.bytes), &self.contents, &self.file, &self.key.footer(&self.file))
+                .unwrap();
+        let keys: BTreeMap<String, ColumnKey> =
+            columns.iter().map(|c| ((*c).to_owned(), self.key.column(&self.file, c))).collect();
         let decryption = checked.decryption_properties(&keys).unwrap();
         let file = OpenFile { path, bytes: self.contents.bytes, rows: checked.rows(), decryption };
         SourceTable::Sealed { store: store as Arc<dyn ObjectStore>, files: vec![file] }

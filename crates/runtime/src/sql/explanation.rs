@@ -67,7 +67,12 @@ pub struct TableUse {
 
 impl Explanation {
     /// Of a query that passed.
-    pub(crate) fn passed(plan: &LogicalPlan, labels: &[Label], guards: &[Threshold], catalogue: &Catalogue) -> Explanation {
+    pub(crate) fn passed(
+        plan: &LogicalPlan,
+        labels: &[Label],
+        guards: &[Threshold],
+        catalogue: &Catalogue,
+    ) -> Explanation {
         let mut explanation = Explanation::lineage(plan, guards, catalogue);
         for (output, label) in explanation.outputs.iter_mut().zip(labels) {
             let words: Vec<&str> = label.words.iter().map(String::as_str).collect();
@@ -88,14 +93,16 @@ impl Explanation {
         for output in &mut explanation.outputs {
             let stopped = output.origins.iter().any(|(origin, _)| refusal.columns.contains(origin));
             output.verdict = if stopped { Verdict::Stopped } else { Verdict::Withheld };
-            output.rule = if stopped { format!("stopped by rule {}", refusal.rule) } else { "withheld with the rest".to_owned() };
+            output.rule =
+                if stopped { format!("stopped by rule {}", refusal.rule) } else { "withheld with the rest".to_owned() };
         }
         explanation.refusal = Some(refusal);
         explanation
     }
 
     fn lineage(plan: &LogicalPlan, guards: &[Threshold], catalogue: &Catalogue) -> Explanation {
-        let word = |origin: &Origin| catalogue.rule(&origin.table, &origin.column).map_or("unknown", terms::word).to_owned();
+        let word =
+            |origin: &Origin| catalogue.rule(&origin.table, &origin.column).map_or("unknown", terms::word).to_owned();
         let (columns, tables) = lineage::of(plan);
         let outputs = plan.schema().fields().iter().zip(columns).map(|(field, origins)| OutputColumn {
             name: field.name().clone(),
@@ -148,7 +155,8 @@ impl fmt::Display for TableUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "table {} of {}: ", self.name, self.owner)?;
         let Some(rows) = self.max_rows_per_entity else { return f.write_str("no group has to be large enough") };
-        let needed: Vec<String> = self.thresholds.iter().map(|(column, least)| format!("{least} distinct {column}")).collect();
+        let needed: Vec<String> =
+            self.thresholds.iter().map(|(column, least)| format!("{least} distinct {column}")).collect();
         write!(f, "each group needs at least {}; at most {rows} rows of each count", needed.join(" and "))
     }
 }

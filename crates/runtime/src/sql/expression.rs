@@ -10,6 +10,7 @@ use datafusion::{
     logical_expr::{
         Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, Subquery, TryCast,
         expr::{InList, InSubquery, ScalarFunction},
+        lit, when,
     },
     scalar::ScalarValue,
 };
@@ -66,7 +67,10 @@ impl Checker<'_> {
             Expr::Literal(_, _) => Ok((expr.clone(), Label::constant())),
             Expr::Alias(alias) => {
                 let (inner, label) = self.expression(&alias.expr, scope)?;
-                Ok((Expr::Alias(datafusion::logical_expr::expr::Alias { expr: Box::new(inner), ..alias.clone() }), label))
+                Ok((
+                    Expr::Alias(datafusion::logical_expr::expr::Alias { expr: Box::new(inner), ..alias.clone() }),
+                    label,
+                ))
             }
             Expr::Cast(cast) => self.cast(&cast.expr, &cast.field, scope, expr, false),
             Expr::TryCast(cast) => self.cast(&cast.expr, &cast.field, scope, expr, true),
@@ -111,7 +115,9 @@ impl Checker<'_> {
                 "use `in (select …)`, or compare with a minimum or a maximum",
             )),
             Expr::Unnest(_) => Err(unknown("`unnest`")),
-            Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => Err(unknown("a lambda function")),
+            Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => {
+                Err(unknown("a lambda function"))
+            }
             #[expect(deprecated, reason = "named so that no kind is left out")]
             Expr::Wildcard { .. } => Err(unknown("a wildcard in this place")),
         }
@@ -124,7 +130,14 @@ impl Checker<'_> {
     }
 
     /// Casts. Between numbers they keep a measure a measure where they only widen.
-    fn cast(&mut self, inner: &Expr, field: &FieldRef, scope: &Scope, whole: &Expr, tried: bool) -> Result<Passed, Stop> {
+    fn cast(
+        &mut self,
+        inner: &Expr,
+        field: &FieldRef,
+        scope: &Scope,
+        whole: &Expr,
+        tried: bool,
+    ) -> Result<Passed, Stop> {
         let to = field.data_type();
         let (passed, label) = self.expression(inner, scope)?;
         let from = inner.get_type(&scope.schema)?;
@@ -164,7 +177,8 @@ impl Checker<'_> {
 
     fn binary(&mut self, binary: &BinaryExpr, scope: &Scope) -> Result<Passed, Stop> {
         let whole = Expr::BinaryExpr(binary.clone());
-        let ((left, left_label), (right, right_label)) = (self.expression(&binary.left, scope)?, self.expression(&binary.right, scope)?);
+        let ((left, left_label), (right, right_label)) =
+            (self.expression(&binary.left, scope)?, self.expression(&binary.right, scope)?);
         let label = match (&left_label.class, &right_label.class) {
             (Class::Measure(linear), _) if is_arithmetic(binary.op) => {
                 let class = linear_left(*linear, binary, scope)?.ok_or_else(|| arithmetic(&left_label, &whole))?;
@@ -204,7 +218,10 @@ impl Checker<'_> {
     /// Division of whole numbers fails for a zero, and for the smallest number over minus one.
     fn divisible(&self, binary: &BinaryExpr, label: &Label, scope: &Scope) -> Result<(), Stop> {
         let whole = Expr::BinaryExpr(binary.clone());
-        if !self.total || !matches!(binary.op, Operator::Divide | Operator::Modulo | Operator::IntegerDivide) || is_constant(&whole) {
+        if !self.total
+            || !matches!(binary.op, Operator::Divide | Operator::Modulo | Operator::IntegerDivide)
+            || is_constant(&whole)
+        {
             return Ok(());
         }
         let safe = literal(&binary.right).is_some_and(|value| value != 0.0 && value != -1.0);
@@ -277,7 +294,14 @@ impl Checker<'_> {
         }
         let label = Label::combined(&labels, &format!("in `{whole}`"))?;
         if self.total && !is_constant(&whole) && !self.is_total_call(function, scope)? {
-            return Err(fallible(&label, &whole, &format!("leave `{}` out; it may be used on open columns alone", function.name())));
+            return Err(fallible(
+                &label,
+                &whole,
+                &format!("leave `{}` out; it may be used on open columns alone", function.name()),
+            ));
+        }
+        if self.total && function.name() == "sqrt" {
+            args = args.into_iter().map(no_negative).collect::<Result<_, _>>()?;
         }
         Ok((Expr::ScalarFunction(ScalarFunction { func: function.func.clone(), args }), label))
     }
@@ -285,10 +309,17 @@ impl Checker<'_> {
     fn is_total_call(&self, function: &ScalarFunction, scope: &Scope) -> Result<bool, Stop> {
         let rest_constant = function.args.iter().skip(1).all(is_constant);
         let natural = |expr: &Expr| literal(expr).is_some_and(|value| value >= 0.0);
+        let float = || {
+            Ok::<_, Stop>(match function.args.first() {
+                Some(first) => matches!(first.get_type(&scope.schema)?, DataType::Float64),
+                None => false,
+            })
+        };
         Ok(match function.name() {
             "substr" => function.args.iter().skip(1).all(natural),
-            "round" | "trunc" | "left" | "right" => rest_constant,
-            "abs" => matches!(function.args.first().map(|arg| arg.get_type(&scope.schema)).transpose()?, Some(DataType::Float64)),
+            "left" | "right" => rest_constant,
+            "round" | "trunc" => rest_constant && float()?,
+            "abs" => float()?,
             "date_part" => function.args.first().is_some_and(is_constant),
             name => functions::is_total(name),
         })
@@ -337,7 +368,9 @@ fn linear_left(linear: Linear, binary: &BinaryExpr, scope: &Scope) -> Result<Opt
         Operator::Plus => linear.plus(value),
         Operator::Minus => linear.plus(-value),
         Operator::Multiply => linear.times(value),
-        Operator::Divide if value != 0.0 && matches!(binary.left.get_type(&scope.schema)?, DataType::Float64) => linear.times(1.0 / value),
+        Operator::Divide if value != 0.0 && matches!(binary.left.get_type(&scope.schema)?, DataType::Float64) => {
+            linear.times(1.0 / value)
+        }
         _ => None,
     })
 }
@@ -362,11 +395,19 @@ fn literal(expr: &Expr) -> Option<f64> {
             ScalarValue::Int64(value) => value.map(|value| value as f64),
             _ => None,
         },
-        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Float64 | DataType::Int64) => literal(&cast.expr),
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Float64 | DataType::Int64) => {
+            literal(&cast.expr)
+        }
         Expr::Negative(inner) => literal(inner).map(|value| -value),
         _ => None,
     }
     .filter(|value| value.is_finite())
+}
+
+/// A root of a negative number is missing, where the engine would fail.
+fn no_negative(value: Expr) -> Result<Expr, Stop> {
+    let missing = Expr::Literal(ScalarValue::Float64(None), None);
+    Ok(when(value.clone().lt(lit(0.0_f64)), missing).otherwise(value)?)
 }
 
 /// Whether no column and no subquery is in it.
@@ -376,7 +417,11 @@ pub(crate) fn is_constant(expr: &Expr) -> bool {
         .exists(|part| {
             Ok(matches!(
                 part,
-                Expr::Column(_) | Expr::OuterReferenceColumn(_, _) | Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)
+                Expr::Column(_)
+                    | Expr::OuterReferenceColumn(_, _)
+                    | Expr::ScalarSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::InSubquery(_)
             ))
         })
         .unwrap_or(true)
@@ -385,7 +430,12 @@ pub(crate) fn is_constant(expr: &Expr) -> bool {
 fn is_arithmetic(op: Operator) -> bool {
     matches!(
         op,
-        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo | Operator::IntegerDivide
+        Operator::Plus
+            | Operator::Minus
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo
+            | Operator::IntegerDivide
     )
 }
 
@@ -395,19 +445,32 @@ fn is_pattern(op: Operator) -> bool {
     };
     matches!(
         op,
-        RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch | LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch
+        RegexMatch
+            | RegexIMatch
+            | RegexNotMatch
+            | RegexNotIMatch
+            | LikeMatch
+            | ILikeMatch
+            | NotLikeMatch
+            | NotILikeMatch
     )
 }
 
 fn is_known(op: Operator) -> bool {
     use Operator::{And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or, StringConcat};
     is_pattern(op)
-        || matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | And | Or | IsDistinctFrom | IsNotDistinctFrom | StringConcat)
+        || matches!(
+            op,
+            Eq | NotEq | Lt | LtEq | Gt | GtEq | And | Or | IsDistinctFrom | IsNotDistinctFrom | StringConcat
+        )
 }
 
 /// Casts that succeed for every value and, between numbers, change none that a double can hold.
 fn is_widening(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Boolean, Date32, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Null, UInt8, UInt16, UInt32, Utf8, Utf8View};
+    use DataType::{
+        Boolean, Date32, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Null, UInt8, UInt16, UInt32, Utf8,
+        Utf8View,
+    };
     let text = |kind: &DataType| matches!(kind, Utf8 | LargeUtf8 | Utf8View);
     match (from, to) {
         (a, b) if a == b => true,
@@ -456,7 +519,11 @@ fn subquery_stop(stop: &Stop) -> Stop {
 }
 
 pub(crate) fn grouping_sets() -> Stop {
-    Stop::new(Reason::GroupingSets, "ROLLUP, CUBE and GROUPING SETS are not computed", "use a plain `group by`, one query for each level")
+    Stop::new(
+        Reason::GroupingSets,
+        "ROLLUP, CUBE and GROUPING SETS are not computed",
+        "use a plain `group by`, one query for each level",
+    )
 }
 
 pub(crate) fn unknown(what: &str) -> Stop {

@@ -18,8 +18,8 @@ use datafusion::{
     functions_aggregate::{expr_fn::count_distinct, sum::sum_udaf},
     functions_window::row_number::row_number,
     logical_expr::{
-        Aggregate, Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WindowFrameBound, WindowFrameUnits,
-        WindowFunctionDefinition,
+        Aggregate, Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WindowFrameBound,
+        WindowFrameUnits, WindowFunctionDefinition,
         expr::{AggregateFunction, AggregateFunctionParams, WindowFunction, WindowFunctionParams},
         lit, when,
     },
@@ -63,7 +63,12 @@ impl Checker<'_> {
         for original in &aggregate.aggr_expr {
             calls.push(self.protected_call(original, &scope)?);
         }
-        let (aggregates, labels) = aggregate.aggr_expr.iter().zip(calls).map(|(original, (expr, label))| (named(original, expr), label)).unzip();
+        let (aggregates, labels) = aggregate
+            .aggr_expr
+            .iter()
+            .zip(calls)
+            .map(|(original, (expr, label))| (named(original, expr), label))
+            .unzip();
         self.guarded(input, groups, &group_labels, aggregates, &aggregate.schema, labels)
     }
 
@@ -82,7 +87,9 @@ impl Checker<'_> {
         let (mut calls, mut labels) = (Vec::new(), group_labels.to_vec());
         for original in &aggregate.aggr_expr {
             let (call, alias) = unaliased(original);
-            let Expr::AggregateFunction(function) = call else { return Err(unknown("an aggregate of an unknown kind")) };
+            let Expr::AggregateFunction(function) = call else {
+                return Err(unknown("an aggregate of an unknown kind"));
+            };
             let params = &function.params;
             let order: Vec<Expr> = params.order_by.iter().map(|by| by.expr.clone()).collect();
             // Looked at without changing anything: what does not pass as open is judged as protected, with its own reasons.
@@ -110,8 +117,13 @@ impl Checker<'_> {
 
     fn open_call(&mut self, function: &AggregateFunction, scope: &Scope) -> Result<Expr, Stop> {
         let params = &function.params;
-        let args = params.args.iter().map(|arg| Ok(self.expression(arg, scope)?.0)).collect::<Result<Vec<_>, Stop>>()?;
-        let filter = params.filter.as_deref().map(|filter| Ok::<_, Stop>(Box::new(self.expression(filter, scope)?.0))).transpose()?;
+        let args =
+            params.args.iter().map(|arg| Ok(self.expression(arg, scope)?.0)).collect::<Result<Vec<_>, Stop>>()?;
+        let filter = params
+            .filter
+            .as_deref()
+            .map(|filter| Ok::<_, Stop>(Box::new(self.expression(filter, scope)?.0)))
+            .transpose()?;
         let params = AggregateFunctionParams { args, filter, ..params.clone() };
         Ok(Expr::AggregateFunction(AggregateFunction { func: function.func.clone(), params }))
     }
@@ -151,23 +163,43 @@ impl Checker<'_> {
     }
 
     /// What an aggregate over protected rows may be applied to, and how that is said.
-    fn allowed_argument(&self, call: &Expr, name: &str, distinct: bool, argument: &Expr, label: &Label, scope: &Scope) -> Result<String, Stop> {
+    fn allowed_argument(
+        &self,
+        call: &Expr,
+        name: &str,
+        distinct: bool,
+        argument: &Expr,
+        label: &Label,
+        scope: &Scope,
+    ) -> Result<String, Stop> {
         let columns = list(&label.origins);
         match (&label.class, name, distinct) {
             (Class::Entity(_), "count", true) => Ok(format!("distinct entities of {columns} are counted")),
             (Class::Entity(_), _, _) => Err(label.misused(&format!("in `{call}`"))),
-            (_, _, true) => Err(clause(call, &label.origins, "leave `distinct` out; only entities are counted distinct")),
-            (Class::Measure(_), "count", false) => Ok(format!("{columns} (measure) is counted")),
-            (Class::Measure(linear), _, false) if linear.numeric => Ok(format!("{} is aggregated", self.measured(label))),
-            (Class::Closed(_) | Class::Measure(_), _, _) => Err(label.misused(&format!("in `{call}`"))),
-            (Class::Open, "count", false) if is_constant(argument) && !is_null(argument) => Ok("rows are counted".to_owned()),
-            (_, "count", false) if !argument.nullable(&scope.schema)? => Ok("rows are counted".to_owned()),
-            (_, "count", false) => {
-                Err(argument_stop(call, label, "use `count(*)`; counting values would count the part of a group that has one"))
+            (_, _, true) => {
+                Err(clause(call, &label.origins, "leave `distinct` out; only entities are counted distinct"))
             }
+            (Class::Measure(_), "count", false) => Ok(format!("{columns} (measure) is counted")),
+            (Class::Measure(linear), _, false) if linear.numeric => {
+                Ok(format!("{} is aggregated", self.measured(label)))
+            }
+            (Class::Closed(_) | Class::Measure(_), _, _) => Err(label.misused(&format!("in `{call}`"))),
+            (Class::Open, "count", false) if is_constant(argument) && !is_null(argument) => {
+                Ok("rows are counted".to_owned())
+            }
+            (_, "count", false) if !argument.nullable(&scope.schema)? => Ok("rows are counted".to_owned()),
+            (_, "count", false) => Err(argument_stop(
+                call,
+                label,
+                "use `count(*)`; counting values would count the part of a group that has one",
+            )),
             (_, _, false) => {
                 let column = label.origins.iter().next().map_or("it", |origin| &origin.column);
-                Err(argument_stop(call, label, &format!("ask the owner to declare `{column}` a measure with bounds, or group by it")))
+                Err(argument_stop(
+                    call,
+                    label,
+                    &format!("ask the owner to declare `{column}` a measure with bounds, or group by it"),
+                ))
             }
         }
     }
@@ -203,7 +235,10 @@ impl Checker<'_> {
         }
         let aggregate = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input.traced), groups, calls)?);
         let plan = withheld(aggregate, schema, &thresholds, &counts, many)?;
-        let needed: Vec<String> = thresholds.iter().map(|threshold| format!("{} distinct `{}`", threshold.at_least, threshold.entity)).collect();
+        let needed: Vec<String> = thresholds
+            .iter()
+            .map(|threshold| format!("{} distinct `{}`", threshold.at_least, threshold.entity))
+            .collect();
         let needed = format!("released for groups of at least {}", needed.join(" and "));
         let release = |label: Label, how: Option<&str>| {
             let words = [format!("{}{needed}", how.map(|how| format!("{how}; ")).unwrap_or_default())];
@@ -248,7 +283,9 @@ impl Checker<'_> {
     /// A window function over rows that are open.
     pub(crate) fn window_function(&mut self, original: &Expr, scope: &Scope) -> Result<(Expr, Label), Stop> {
         let (call, alias) = unaliased(original);
-        let Expr::WindowFunction(function) = call else { return Err(unknown("a window expression of an unknown kind")) };
+        let Expr::WindowFunction(function) = call else {
+            return Err(unknown("a window expression of an unknown kind"));
+        };
         let known = match &function.fun {
             WindowFunctionDefinition::AggregateUDF(aggregate) => functions::is_released_aggregate(aggregate.name()),
             WindowFunctionDefinition::WindowUDF(window) => functions::is_window(window.name()),
@@ -275,7 +312,12 @@ impl Checker<'_> {
             return Err(label.misused(&format!("in `{call}`")));
         }
         if self.total && !total_window(&function.fun, params) {
-            return Err(Stop::about(Reason::Fallible, label.origins, format!("`{call}` could fail for some values"), "use literals and a frame of rows"));
+            return Err(Stop::about(
+                Reason::Fallible,
+                label.origins,
+                format!("`{call}` could fail for some values"),
+                "use literals and a frame of rows",
+            ));
         }
         let params = WindowFunctionParams { args, partition_by, order_by, filter, ..params.clone() };
         let expr = Expr::from(WindowFunction { fun: function.fun.clone(), params });
@@ -315,7 +357,13 @@ pub(crate) fn union_label(column: &[&Label]) -> Result<Label, Stop> {
 }
 
 /// The plan above a guarded aggregate: only groups that are large enough, only the columns that the query knows.
-fn withheld(aggregate: LogicalPlan, schema: &DFSchemaRef, thresholds: &[Threshold], counts: &[String], many: bool) -> Result<LogicalPlan, Stop> {
+fn withheld(
+    aggregate: LogicalPlan,
+    schema: &DFSchemaRef,
+    thresholds: &[Threshold],
+    counts: &[String],
+    many: bool,
+) -> Result<LogicalPlan, Stop> {
     let own = |name: &str| Expr::Column(Column::new_unqualified(name));
     let (enough, size) = (format!("{RESERVED}enough"), format!("{RESERVED}size"));
     let (small, place) = (format!("{RESERVED}small"), format!("{RESERVED}place"));
@@ -329,7 +377,8 @@ fn withheld(aggregate: LogicalPlan, schema: &DFSchemaRef, thresholds: &[Threshol
     let plan = LogicalPlanBuilder::from(aggregate).project(marked)?;
     let plan = if many {
         let failing = when(own(&enough), lit(0_i64)).otherwise(lit(1_i64))?;
-        let failing = Expr::from(WindowFunction::new(WindowFunctionDefinition::AggregateUDF(sum_udaf()), vec![failing]));
+        let failing =
+            Expr::from(WindowFunction::new(WindowFunctionDefinition::AggregateUDF(sum_udaf()), vec![failing]));
         let mut order = vec![own(&size).sort(true, true)];
         order.extend(columns(schema).into_iter().map(|column| column.sort(true, true)));
         let number = row_number().partition_by(vec![own(&enough)]).order_by(order).build()?;
@@ -416,5 +465,10 @@ fn clause(call: &Expr, origins: &BTreeSet<Origin>, change: &str) -> Stop {
 }
 
 fn argument_stop(call: &Expr, label: &Label, change: &str) -> Stop {
-    Stop::about(Reason::AggregateArgument, label.origins.clone(), format!("`{call}` is applied to something that is not a measure"), change)
+    Stop::about(
+        Reason::AggregateArgument,
+        label.origins.clone(),
+        format!("`{call}` is applied to something that is not a measure"),
+        change,
+    )
 }

@@ -93,12 +93,17 @@ impl Label {
         let columns = list(&self.origins);
         let column = self.origins.iter().next().map_or_else(|| "it".to_owned(), |origin| origin.column.clone());
         let (reason, change) = match &self.class {
-            Class::Entity(_) => (Reason::Entity, format!("use `count(distinct {column})` in place of `{column}`, or leave it out")),
-            Class::Join => (Reason::Join, format!("leave `{column}` out, or use it only as `… on a.{column} = b.{column}`")),
-            Class::Measure(_) => (Reason::Measure, format!("wrap `{column}` in `avg({column})`, or leave it out")),
-            Class::Closed(Reason::NoEntity) => {
-                (Reason::NoEntity, format!("leave `{column}` out, or ask its owner for a version with an entity column"))
+            Class::Entity(_) => {
+                (Reason::Entity, format!("use `count(distinct {column})` in place of `{column}`, or leave it out"))
             }
+            Class::Join => {
+                (Reason::Join, format!("leave `{column}` out, or use it only as `… on a.{column} = b.{column}`"))
+            }
+            Class::Measure(_) => (Reason::Measure, format!("wrap `{column}` in `avg({column})`, or leave it out")),
+            Class::Closed(Reason::NoEntity) => (
+                Reason::NoEntity,
+                format!("leave `{column}` out, or ask its owner for a version with an entity column"),
+            ),
             Class::Closed(reason) => (*reason, format!("leave `{column}` out")),
             Class::Group => (Reason::RowLevel, format!("add `group by {column}` and aggregate the other columns")),
             Class::Open => (Reason::Unknown, format!("leave `{column}` out")),
@@ -133,7 +138,13 @@ impl Linear {
         let scale = self.scale * factor.abs();
         let (a, b) = (self.lower * factor, self.upper * factor);
         let reach = self.reach * factor.abs();
-        (1.0 / MAX_FACTOR..=MAX_FACTOR).contains(&scale).then_some(Linear { lower: a.min(b), upper: a.max(b), scale, reach, ..self })
+        (1.0 / MAX_FACTOR..=MAX_FACTOR).contains(&scale).then_some(Linear {
+            lower: a.min(b),
+            upper: a.max(b),
+            scale,
+            reach,
+            ..self
+        })
     }
 
     /// The measure plus a literal, if that is of moderate size.

@@ -5,7 +5,10 @@
 use std::collections::BTreeSet;
 
 use datafusion::{
-    common::{Column, DFSchema, tree_node::{TreeNode, TreeNodeRecursion}},
+    common::{
+        Column, DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     logical_expr::{Distinct, Expr, JoinType, LogicalPlan},
 };
 

@@ -79,13 +79,17 @@ pub enum CheckError {
         limit: usize,
     },
     /// The plan has too many parts.
-    #[error("the query's plan is too large\nhint: use fewer joins, subqueries and columns, or split it into several computations")]
+    #[error(
+        "the query's plan is too large\nhint: use fewer joins, subqueries and columns, or split it into several computations"
+    )]
     TooLarge,
     /// The text is not SQL.
     #[error("the query cannot be read: {0}")]
     Syntax(String),
     /// The text is not one query.
-    #[error("a computation is exactly one query, found {found}\nhint: write one `select …`; no other statement exists inside")]
+    #[error(
+        "a computation is exactly one query, found {found}\nhint: write one `select …`; no other statement exists inside"
+    )]
     NotOneQuery {
         /// What was found in its place.
         found: String,
@@ -165,7 +169,9 @@ async fn checked(sql: &str, catalogue: &Catalogue) -> Result<CheckedPlan, CheckE
     let passed = walk(false).and_then(|passed| if passed.2.is_empty() { Ok(passed) } else { walk(true) });
     let (plan, labels, guards) = match passed {
         Ok(passed) => passed,
-        Err(Stop::Refused(refusal)) => return Err(CheckError::Refused(Box::new(Explanation::refused(&query, *refusal, catalogue)))),
+        Err(Stop::Refused(refusal)) => {
+            return Err(CheckError::Refused(Box::new(Explanation::refused(&query, *refusal, catalogue))));
+        }
         Err(Stop::Engine(error)) => return Err(parse::unplanned(&error)),
     };
     let columns = columns_read(&optimised(&plan, &state)?);
@@ -194,8 +200,8 @@ fn output_types(query: &LogicalPlan, catalogue: &Catalogue) -> Result<(), CheckE
 /// Whether a result can carry it.
 pub(crate) fn is_result_type(kind: &DataType) -> bool {
     use DataType::{
-        Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Null, Timestamp, UInt8, UInt16, UInt32, UInt64,
-        Utf8, Utf8View,
+        Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Null, Timestamp, UInt8,
+        UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
     matches!(
         kind,
@@ -241,7 +247,11 @@ fn columns_read(plan: &LogicalPlan) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// A last look: no key is asked for that the rules do not let anybody use, and none but of open columns without a guard.
-fn only_usable(columns: &BTreeMap<String, BTreeSet<String>>, catalogue: &Catalogue, guarded: bool) -> Result<(), CheckError> {
+fn only_usable(
+    columns: &BTreeMap<String, BTreeSet<String>>,
+    catalogue: &Catalogue,
+    guarded: bool,
+) -> Result<(), CheckError> {
     use agreement::documents::ColumnRule;
     for (table, columns) in columns {
         let counted = catalogue.get(table).is_some_and(|table| table.entities().next().is_some());
@@ -249,7 +259,9 @@ fn only_usable(columns: &BTreeMap<String, BTreeSet<String>>, catalogue: &Catalog
             let usable = match catalogue.rule(table, column) {
                 None | Some(ColumnRule::Hidden {}) => false,
                 Some(ColumnRule::Open {}) => true,
-                Some(ColumnRule::Entity { .. } | ColumnRule::Join {} | ColumnRule::Group {} | ColumnRule::Measure { .. }) => guarded && counted,
+                Some(
+                    ColumnRule::Entity { .. } | ColumnRule::Join {} | ColumnRule::Group {} | ColumnRule::Measure { .. },
+                ) => guarded && counted,
             };
             if !usable {
                 return Err(CheckError::Unguarded(format!("it would read `{table}.{column}`")));

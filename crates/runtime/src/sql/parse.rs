@@ -12,9 +12,7 @@ use datafusion::{
     datasource::empty::EmptyTable,
     error::DataFusionError,
     execution::{
-        SessionState, SessionStateBuilder, SessionStateDefaults,
-        context::SessionContext,
-        runtime_env::RuntimeEnv,
+        SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext, runtime_env::RuntimeEnv,
     },
     logical_expr::LogicalPlan,
     prelude::SessionConfig,
@@ -59,7 +57,10 @@ pub(crate) async fn plan(sql: &str, catalogue: &Catalogue, state: &SessionState)
     }
     let plan = context.state().statement_to_plan(statement).await.map_err(|error| unplanned(&error))?;
     bounded(&plan)?;
-    let analysed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(|error| unplanned(&error))?;
+    let analysed = state
+        .analyzer()
+        .execute_and_check(plan, state.config_options(), |_, _| {})
+        .map_err(|error| unplanned(&error))?;
     Ok(analysed)
 }
 
@@ -74,9 +75,12 @@ fn statement(sql: &str) -> Result<Statement, CheckError> {
         return Err(CheckError::TooManyWords { words: words.len(), limit: MAX_WORDS });
     }
     let parser = DFParserBuilder::new(sql).with_dialect(&dialect).with_recursion_limit(RECURSION).build();
-    let mut statements = parser.and_then(|mut parser| parser.parse_statements()).map_err(|error| CheckError::Syntax(message(&error)))?;
+    let mut statements =
+        parser.and_then(|mut parser| parser.parse_statements()).map_err(|error| CheckError::Syntax(message(&error)))?;
     match (statements.pop_front(), statements.is_empty()) {
-        (Some(Statement::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => Ok(Statement::Statement(statement)),
+        (Some(Statement::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+            Ok(Statement::Statement(statement))
+        }
         (None, _) => Err(CheckError::NotOneQuery { found: "nothing".to_owned() }),
         (Some(_), false) => Err(CheckError::NotOneQuery { found: "several statements".to_owned() }),
         (Some(other), true) => {
@@ -142,7 +146,11 @@ fn bounded(plan: &LogicalPlan) -> Result<(), CheckError> {
     let counted = plan.apply_with_subqueries(|node| {
         nodes += 1;
         let columns = node.schema().fields().len();
-        Ok(if nodes > MAX_NODES || columns > MAX_COLUMNS { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if nodes > MAX_NODES || columns > MAX_COLUMNS {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     });
     match counted {
         Ok(TreeNodeRecursion::Continue | TreeNodeRecursion::Jump) => Ok(()),
@@ -157,7 +165,10 @@ pub(crate) fn unplanned(error: &DataFusionError) -> CheckError {
 
 fn message(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
-    let text = text.trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ").trim_start_matches("SQL error: ");
+    let text = text
+        .trim_start_matches("Error during planning: ")
+        .trim_start_matches("Schema error: ")
+        .trim_start_matches("SQL error: ");
     text.chars().take(MAX_MESSAGE).collect()
 }
 

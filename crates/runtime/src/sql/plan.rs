@@ -16,8 +16,8 @@ use std::{
 use datafusion::{
     common::{Column, DFSchema, DFSchemaRef},
     logical_expr::{
-        Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, JoinType, Limit, LogicalPlan, Operator, Projection, Sort, Subquery,
-        SubqueryAlias, Union, Window, expr::InSubquery, utils::conjunction, utils::split_conjunction,
+        Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, JoinType, Limit, LogicalPlan, Operator, Projection, Sort,
+        Subquery, SubqueryAlias, Union, Window, expr::InSubquery, utils::conjunction, utils::split_conjunction,
     },
 };
 
@@ -65,7 +65,15 @@ impl Relation {
     /// Rows that depend on nothing but open columns.
     pub(crate) fn released(schema: DFSchemaRef, labels: Vec<Label>, plan: LogicalPlan) -> Relation {
         let labels = labels.into_iter().map(|label| Label { scans: BTreeSet::new(), ..label }).collect();
-        Relation { schema, labels, plain: Some(plan.clone()), traced: plan, instances: vec![], links: vec![], referenced: BTreeSet::new() }
+        Relation {
+            schema,
+            labels,
+            plain: Some(plan.clone()),
+            traced: plan,
+            instances: vec![],
+            links: vec![],
+            referenced: BTreeSet::new(),
+        }
     }
 
     /// The plain plan, if its rows and all its columns are open.
@@ -88,11 +96,13 @@ impl Relation {
                 "aggregate: `select …, count(*) … group by …`",
             )
         };
-        let plan = self
-            .plain
-            .clone()
-            .ok_or_else(|| row_level("the output would be rows of single entities, chosen by protected columns".to_owned()))?;
-        let seen = |number: &usize| self.referenced.contains(number) || labels.iter().any(|label| label.is_open() && label.scans.contains(number));
+        let plan = self.plain.clone().ok_or_else(|| {
+            row_level("the output would be rows of single entities, chosen by protected columns".to_owned())
+        })?;
+        let seen = |number: &usize| {
+            self.referenced.contains(number)
+                || labels.iter().any(|label| label.is_open() && label.scans.contains(number))
+        };
         match self.instances.iter().find(|instance| !seen(&instance.number)) {
             Some(instance) => Err(row_level(format!("the output would show how many rows `{}` has", instance.table))),
             None => Ok(plan),
@@ -106,9 +116,15 @@ impl Relation {
         }
         let plan = self.open_presence(&self.labels).map_err(|_| {
             let columns = self.labels.iter().flat_map(|label| label.origins.iter().cloned()).collect();
-            Stop::about(reason, columns, format!("{what} over rows of single entities"), "aggregate in a subquery first and apply it to the result")
+            Stop::about(
+                reason,
+                columns,
+                format!("{what} over rows of single entities"),
+                "aggregate in a subquery first and apply it to the result",
+            )
         })?;
-        let close = |label: Label| if label.is_open() { label } else { Label { class: Class::Closed(reason), ..label } };
+        let close =
+            |label: Label| if label.is_open() { label } else { Label { class: Class::Closed(reason), ..label } };
         Ok(Relation::released(self.schema, self.labels.into_iter().map(close).collect(), plan))
     }
 }
@@ -122,7 +138,11 @@ impl Checker<'_> {
             return Err(Stop::new(Reason::TooComplex, "the query is too large", "split it into several computations"));
         }
         if let Some(field) = plan.schema().fields().iter().find(|field| field.name().starts_with(RESERVED)) {
-            return Err(Stop::new(Reason::Reserved, format!("`{}` is a reserved name", field.name()), "choose another name"));
+            return Err(Stop::new(
+                Reason::Reserved,
+                format!("`{}` is a reserved name", field.name()),
+                "choose another name",
+            ));
         }
         let relation = self.relation_inner(plan);
         self.depth -= 1;
@@ -164,7 +184,9 @@ impl Checker<'_> {
             LogicalPlan::Extension(_) => Err(unknown("an extension of the engine")),
             LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Err(unknown("`explain`")),
             LogicalPlan::Statement(_) | LogicalPlan::DescribeTable(_) => Err(unknown("a statement other than a query")),
-            LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => Err(unknown("a statement that changes data")),
+            LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => {
+                Err(unknown("a statement that changes data"))
+            }
         }
     }
 
@@ -197,14 +219,21 @@ impl Checker<'_> {
             open &= self.condition(part, &scope, &mut input, &mut parts)?;
         }
         let Some(predicate) = conjunction(parts) else { return Ok(input) };
-        let over = |plan: LogicalPlan| Ok::<_, Stop>(LogicalPlan::Filter(Filter::try_new(predicate.clone(), Arc::new(plan))?));
+        let over =
+            |plan: LogicalPlan| Ok::<_, Stop>(LogicalPlan::Filter(Filter::try_new(predicate.clone(), Arc::new(plan))?));
         input.plain = if open { input.plain.map(&over).transpose()? } else { None };
         input.traced = over(input.traced)?;
         Ok(input)
     }
 
     /// One condition on rows. Adds it to `parts`, and says whether it is open.
-    fn condition(&mut self, part: &Expr, scope: &Scope, relation: &mut Relation, parts: &mut Vec<Expr>) -> Result<bool, Stop> {
+    fn condition(
+        &mut self,
+        part: &Expr,
+        scope: &Scope,
+        relation: &mut Relation,
+        parts: &mut Vec<Expr>,
+    ) -> Result<bool, Stop> {
         if let Expr::InSubquery(test) = part
             && let Some(passed) = self.entity_in(test, scope, relation)?
         {
@@ -354,7 +383,8 @@ impl Checker<'_> {
             rebuilt(join, left, right, &on, filter)
         };
         if all_open {
-            let theirs: Vec<Label> = labels.iter().map(|(a, b)| if keeps_left { b.clone() } else { a.clone() }).collect();
+            let theirs: Vec<Label> =
+                labels.iter().map(|(a, b)| if keeps_left { b.clone() } else { a.clone() }).collect();
             let other_plan = other.open_presence(&theirs)?;
             let mine = labels.iter().flat_map(|(a, b)| if keeps_left { &a.scans } else { &b.scans });
             let referenced = kept.referenced.iter().chain(mine).copied().collect();
@@ -365,7 +395,12 @@ impl Checker<'_> {
         let columns: BTreeSet<_> = labels.iter().flat_map(|(a, b)| a.origins.union(&b.origins).cloned()).collect();
         if anti {
             let what = format!("{} would tell who is absent", list(&columns));
-            return Err(Stop::about(Reason::AntiJoin, columns, what, "leave the condition out, or count those that are present"));
+            return Err(Stop::about(
+                Reason::AntiJoin,
+                columns,
+                what,
+                "leave the condition out, or count those that are present",
+            ));
         }
         let ([(a, b)], true) = (labels.as_slice(), filter_open) else {
             let what = format!("{} cannot be matched this way", list(&columns));
@@ -382,7 +417,12 @@ impl Checker<'_> {
     }
 
     /// An equality of a column of one side with a column of the other, the left one first.
-    fn key_in_filter(&mut self, part: &Expr, left: &Relation, right: &Relation) -> Result<Option<(Passed, Passed)>, Stop> {
+    fn key_in_filter(
+        &mut self,
+        part: &Expr,
+        left: &Relation,
+        right: &Relation,
+    ) -> Result<Option<(Passed, Passed)>, Stop> {
         let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = part else { return Ok(None) };
         let (Expr::Column(a), Expr::Column(b)) = (a.as_ref(), b.as_ref()) else { return Ok(None) };
         let (a, b) = if left.schema.has_column(a) { (a, b) } else { (b, a) };
@@ -419,7 +459,9 @@ impl Checker<'_> {
             order.push(datafusion::logical_expr::SortExpr { expr, ..by.clone() });
             input.plain = input.plain.filter(|_| label.is_open());
         }
-        let over = |plan: LogicalPlan| LogicalPlan::Sort(Sort { expr: order.clone(), input: Arc::new(plan), fetch: sort.fetch });
+        let over = |plan: LogicalPlan| {
+            LogicalPlan::Sort(Sort { expr: order.clone(), input: Arc::new(plan), fetch: sort.fetch })
+        };
         // The order of rows means nothing to an aggregate.
         input.traced = if input.instances.is_empty() { over(input.traced) } else { input.traced };
         input.plain = input.plain.map(over);
@@ -468,7 +510,8 @@ impl Checker<'_> {
         let traced = stacked(union, inputs.iter().map(|input| input.traced.clone()).collect(), &inputs, &all_hidden)?;
         // The branches are about the same groups, so they count as linked.
         let mut links: Vec<(usize, usize)> = inputs.iter().flat_map(|input| input.links.iter().copied()).collect();
-        let firsts: Vec<usize> = inputs.iter().filter_map(|input| input.instances.first()).map(|instance| instance.number).collect();
+        let firsts: Vec<usize> =
+            inputs.iter().filter_map(|input| input.instances.first()).map(|instance| instance.number).collect();
         links.extend(firsts.iter().zip(firsts.iter().skip(1)).map(|(a, b)| (*a, *b)));
         Ok(Relation {
             schema: union.schema.clone(),
@@ -483,7 +526,9 @@ impl Checker<'_> {
 
     fn alias(&mut self, alias: &SubqueryAlias) -> Result<Relation, Stop> {
         let input = self.relation(&alias.input)?;
-        let over = |plan: LogicalPlan| Ok::<_, Stop>(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias.alias.clone())?));
+        let over = |plan: LogicalPlan| {
+            Ok::<_, Stop>(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias.alias.clone())?))
+        };
         let plain = input.plain.map(&over).transpose()?;
         let traced = over(input.traced)?;
         Ok(Relation { schema: alias.schema.clone(), plain, traced, ..input })
@@ -501,7 +546,11 @@ impl Checker<'_> {
 /// The expression under the name that the query knows it by.
 pub(crate) fn named(original: &Expr, passed: Expr) -> Expr {
     let (relation, name) = original.qualified_name();
-    if passed.qualified_name() == (relation.clone(), name.clone()) { passed } else { passed.alias_qualified(relation, name) }
+    if passed.qualified_name() == (relation.clone(), name.clone()) {
+        passed
+    } else {
+        passed.alias_qualified(relation, name)
+    }
 }
 
 /// All columns of a schema.
@@ -543,13 +592,22 @@ fn link(relation: &mut Relation, a: &Label, b: &Label) {
 /// The scans behind a semi join, counted by the entity column of the side that is kept.
 fn semi(other: &Relation, key: &Label, kept_hidden: &str) -> Result<Vec<Instance>, Stop> {
     let too_much = |what: &str| {
-        Stop::about(Reason::Subquery, key.origins.clone(), format!("{what}, so its entities cannot be counted"), "join the tables in `from` instead")
+        Stop::about(
+            Reason::Subquery,
+            key.origins.clone(),
+            format!("{what}, so its entities cannot be counted"),
+            "join the tables in `from` instead",
+        )
     };
     if kept_hidden.is_empty() {
         return Err(too_much("the column comes from a union"));
     }
-    let [instance] = other.instances.as_slice() else { return Err(too_much("the subquery reads several protected tables")) };
-    let [unit] = instance.units.as_slice() else { return Err(too_much("the subquery's table has several entity columns")) };
+    let [instance] = other.instances.as_slice() else {
+        return Err(too_much("the subquery reads several protected tables"));
+    };
+    let [unit] = instance.units.as_slice() else {
+        return Err(too_much("the subquery's table has several entity columns"));
+    };
     let unit = super::scan::Unit { hidden: kept_hidden.to_owned(), ..unit.clone() };
     Ok(vec![Instance { units: vec![unit], ..instance.clone() }])
 }
@@ -561,7 +619,13 @@ fn link_semi(relation: &mut Relation, mine: &Label, instances: Vec<Instance>) {
     }
 }
 
-fn rebuilt(join: &Join, left: LogicalPlan, right: LogicalPlan, on: &[(Expr, Expr)], filter: Option<Expr>) -> Result<LogicalPlan, Stop> {
+fn rebuilt(
+    join: &Join,
+    left: LogicalPlan,
+    right: LogicalPlan,
+    on: &[(Expr, Expr)],
+    filter: Option<Expr>,
+) -> Result<LogicalPlan, Stop> {
     let rebuilt = Join::try_new(
         Arc::new(left),
         Arc::new(right),

@@ -97,21 +97,33 @@ impl Reason {
         match self {
             Reason::Hidden => "R6: a hidden column may not be used at all",
             Reason::NoEntity => "R7: a table without an entity column offers its open columns only",
-            Reason::Entity => "R1: an entity column may be counted distinct and joined on, never shown, filtered or grouped by",
+            Reason::Entity => {
+                "R1: an entity column may be counted distinct and joined on, never shown, filtered or grouped by"
+            }
             Reason::Join => "R2: a join column may be used in equality joins only",
             Reason::Measure => "R4: a measure may be used only inside COUNT, SUM, AVG, VAR and STDDEV",
-            Reason::MeasureArithmetic => "R4: a measure may be changed only by adding, subtracting and multiplying literals of moderate size",
-            Reason::AggregateArgument => "R9: an aggregate over protected rows takes a measure, nothing (`count(*)`), or `distinct` entities",
-            Reason::AggregateClause => "R9: FILTER, ORDER BY and DISTINCT inside an aggregate would look at part of a group",
+            Reason::MeasureArithmetic => {
+                "R4: a measure may be changed only by adding, subtracting and multiplying literals of moderate size"
+            }
+            Reason::AggregateArgument => {
+                "R9: an aggregate over protected rows takes a measure, nothing (`count(*)`), or `distinct` entities"
+            }
+            Reason::AggregateClause => {
+                "R9: FILTER, ORDER BY and DISTINCT inside an aggregate would look at part of a group"
+            }
             Reason::AggregateFunction => "R9: over protected rows only COUNT, SUM, AVG, VAR and STDDEV are computed",
             Reason::RowLevel => "R8: every output row stands on a group of enough entities, or on open columns only",
             Reason::Unlinked => "R11: protected tables are joined by equality of entity or join columns",
             Reason::AntiJoin => "R12: a protected table is not used to find what it lacks",
-            Reason::JoinKeys => "R11: entity columns join entity columns of the same domain, join columns join join columns",
+            Reason::JoinKeys => {
+                "R11: entity columns join entity columns of the same domain, join columns join join columns"
+            }
             Reason::Subquery => "R13: a subquery may look at protected rows only as `entity in (select entity …)`",
             Reason::Limit => "R14: LIMIT and DISTINCT ON would pick single rows, so they come after the aggregate",
             Reason::Window => "R14: window functions would show single rows, so they come after the aggregate",
-            Reason::GroupingSets => "R15: ROLLUP, CUBE and GROUPING SETS would let suppressed groups be computed from their totals",
+            Reason::GroupingSets => {
+                "R15: ROLLUP, CUBE and GROUPING SETS would let suppressed groups be computed from their totals"
+            }
             Reason::Union => "R16: the columns of a UNION must have one rule",
             Reason::Fallible => "R17: a step that can fail for some values would tell about them by failing",
             Reason::Function => "R18: only functions known to be deterministic and total exist inside",
@@ -130,7 +142,12 @@ impl Stop {
     }
 
     /// A refusal that concerns some columns.
-    pub(crate) fn about(reason: Reason, columns: BTreeSet<Origin>, what: impl Into<String>, smallest_change: impl Into<String>) -> Stop {
+    pub(crate) fn about(
+        reason: Reason,
+        columns: BTreeSet<Origin>,
+        what: impl Into<String>,
+        smallest_change: impl Into<String>,
+    ) -> Stop {
         let (what, smallest_change) = (what.into(), smallest_change.into());
         Stop::Refused(Box::new(Refusal { reason, what, rule: reason.rule().to_owned(), smallest_change, columns }))
     }

@@ -6,7 +6,12 @@
 //!
 //! There is no scratch on disk: a query that needs more memory than its limit fails.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
@@ -100,11 +105,12 @@ impl fmt::Debug for Answer {
 /// # Errors
 /// [`RunError`], never with the engine's message.
 pub async fn execute(plan: &CheckedPlan, sources: &Sources, limits: &Limits) -> Result<Answer, RunError> {
+    let started = Instant::now();
     // A panic of the engine is an error like any other: it must not be told apart from one.
     let running = AssertUnwindSafe(run(plan, sources, limits)).catch_unwind();
     match tokio::time::timeout(limits.time, running).await {
-        Ok(Ok(ran)) => ran,
-        Ok(Err(_)) | Err(_) => Err(RunError::Execution),
+        Ok(Ok(ran)) if started.elapsed() <= limits.time => ran,
+        Ok(Ok(_) | Err(_)) | Err(_) => Err(RunError::Execution),
     }
 }
 

@@ -48,13 +48,18 @@ impl Checker<'_> {
             return Err(unknown("a scan that was already changed"));
         }
         let catalogue = self.catalogue;
-        let table = catalogue.get(scan.table_name.table()).ok_or_else(|| unknown("a table that is not in the agreement"))?;
+        let table =
+            catalogue.get(scan.table_name.table()).ok_or_else(|| unknown("a table that is not in the agreement"))?;
         self.scans += 1;
         let number = self.scans;
         let hidden = |column: &str| format!("{RESERVED}entity:{number}:{column}");
         let units: Vec<Unit> = table
             .entities()
-            .map(|(column, domain)| Unit { column: column.name.clone(), domain: domain.to_owned(), hidden: hidden(&column.name) })
+            .map(|(column, domain)| Unit {
+                column: column.name.clone(),
+                domain: domain.to_owned(),
+                hidden: hidden(&column.name),
+            })
             .collect();
         let protected = !units.is_empty();
         let label = |column: &agreement::documents::Column| Label {
@@ -64,7 +69,8 @@ impl Checker<'_> {
             words: [].into(),
         };
         let plain = LogicalPlan::TableScan(scan.clone());
-        let traced = if protected { self.traced(table, &units, &scan.table_name, plain.clone())? } else { plain.clone() };
+        let traced =
+            if protected { self.traced(table, &units, &scan.table_name, plain.clone())? } else { plain.clone() };
         Ok(Relation {
             schema: scan.projected_schema.clone(),
             labels: table.columns.iter().map(label).collect(),
@@ -76,7 +82,13 @@ impl Checker<'_> {
         })
     }
 
-    fn traced(&self, table: &Table, units: &[Unit], qualifier: &TableReference, scan: LogicalPlan) -> Result<LogicalPlan, Stop> {
+    fn traced(
+        &self,
+        table: &Table,
+        units: &[Unit],
+        qualifier: &TableReference,
+        scan: LogicalPlan,
+    ) -> Result<LogicalPlan, Stop> {
         let column = |name: &str| Expr::Column(Column::new(Some(qualifier.clone()), name));
         let mut plan = LogicalPlanBuilder::from(scan);
         for unit in units {
@@ -94,14 +106,17 @@ impl Checker<'_> {
                 let row = format!("{RESERVED}row:{}", unit.hidden);
                 let order = if order.is_empty() { vec![column(&unit.column).sort(true, true)] } else { order.clone() };
                 let number = row_number().partition_by(vec![column(&unit.column)]).order_by(order).build()?.alias(&row);
-                plan = plan.window(vec![number])?.filter(Expr::Column(Column::new_unqualified(&row)).lt_eq(lit(limit)))?;
+                plan =
+                    plan.window(vec![number])?.filter(Expr::Column(Column::new_unqualified(&row)).lt_eq(lit(limit)))?;
             }
         }
         let mut output = Vec::new();
         for declared in &table.columns {
             let value = column(&declared.name);
             let clamped = clamp(&declared.rule, declared.kind, value.clone())?;
-            output.push(clamped.map_or(value, |clamped| clamped.alias_qualified(Some(qualifier.clone()), &declared.name)));
+            output.push(
+                clamped.map_or(value, |clamped| clamped.alias_qualified(Some(qualifier.clone()), &declared.name)),
+            );
         }
         output.extend(units.iter().map(|unit| column(&unit.column).alias(&unit.hidden)));
         Ok(plan.project(output)?.build()?)
@@ -118,7 +133,8 @@ fn clamp(rule: &ColumnRule, kind: ColumnType, value: Expr) -> Result<Option<Expr
     };
     Ok(match kind {
         ColumnType::Double => {
-            let (below, lower, above, upper) = within(ScalarValue::from(*lower), ScalarValue::from(*upper), value.clone());
+            let (below, lower, above, upper) =
+                within(ScalarValue::from(*lower), ScalarValue::from(*upper), value.clone());
             let no_number = value.clone().gt(lit(f64::INFINITY)).or(value.clone().lt(lit(f64::NEG_INFINITY)));
             let missing = Expr::Literal(ScalarValue::Float64(None), None);
             Some(when(no_number, missing).when(below, lower).when(above, upper).otherwise(value)?)

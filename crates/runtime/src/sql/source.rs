@@ -105,7 +105,9 @@ pub(crate) fn provider(table: &SourceTable, schema: SchemaRef, url: ObjectStoreU
 fn in_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let mut columns = Vec::new();
     for field in schema.fields() {
-        let column = batch.column_by_name(field.name()).ok_or_else(|| DataFusionError::Execution("a column is missing".to_owned()))?;
+        let column = batch
+            .column_by_name(field.name())
+            .ok_or_else(|| DataFusionError::Execution("a column is missing".to_owned()))?;
         columns.push(datafusion::arrow::compute::cast(column, field.data_type())?);
     }
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
@@ -135,12 +137,16 @@ impl TableProvider for SealedTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let options = TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() };
+        let options = TableParquetOptions {
+            global: state.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
         let keys = self.files.iter().map(|file| (file.path.clone(), file.decryption.clone())).collect();
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_encryption_factory(Arc::new(ReleasedKeys { keys }));
-        let files: FileGroup = self.files.iter().map(|file| PartitionedFile::new(file.path.as_ref().to_owned(), file.bytes)).collect();
+        let files: FileGroup =
+            self.files.iter().map(|file| PartitionedFile::new(file.path.as_ref().to_owned(), file.bytes)).collect();
         let mut statistics = Statistics::new_unknown(&self.schema);
         let rows = self.files.iter().map(|file| file.rows).sum::<u64>();
         statistics.num_rows = Precision::Inexact(usize::try_from(rows).unwrap_or(usize::MAX));

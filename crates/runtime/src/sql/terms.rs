@@ -108,14 +108,23 @@ impl Table {
                 return Err(TermsError::Bounds(name(), column.name.clone()));
             }
         }
-        Ok(Table { name: name(), columns: terms.columns.to_vec(), rules: terms.rules.clone(), owner: terms.owner.to_owned() })
+        Ok(Table {
+            name: name(),
+            columns: terms.columns.to_vec(),
+            rules: terms.rules.clone(),
+            owner: terms.owner.to_owned(),
+        })
     }
 
     /// The columns that name entities, with their domains.
     pub(crate) fn entities(&self) -> impl Iterator<Item = (&Column, &str)> {
         self.columns.iter().filter_map(|column| match &column.rule {
             ColumnRule::Entity { domain } => Some((column, domain.as_str())),
-            ColumnRule::Join {} | ColumnRule::Group {} | ColumnRule::Measure { .. } | ColumnRule::Open {} | ColumnRule::Hidden {} => None,
+            ColumnRule::Join {}
+            | ColumnRule::Group {}
+            | ColumnRule::Measure { .. }
+            | ColumnRule::Open {}
+            | ColumnRule::Hidden {} => None,
         })
     }
 

@@ -74,8 +74,11 @@ pub async fn answer(sql: &str, tables: &[Table]) -> String {
 }
 
 pub async fn run(plan: &CheckedPlan, tables: &[Table]) -> String {
-    let sources = tables.iter().fold(Sources::new(), |all, t| all.with(t.name, SourceTable::Memory(vec![t.batch.clone()])));
-    let answer = sql::execute(plan, &sources, &Limits::default()).await.unwrap_or_else(|error| panic!("{error}\n{}", plan.guarded_text()));
+    let sources =
+        tables.iter().fold(Sources::new(), |all, t| all.with(t.name, SourceTable::Memory(vec![t.batch.clone()])));
+    let answer = sql::execute(plan, &sources, &Limits::default())
+        .await
+        .unwrap_or_else(|error| panic!("{error}\n{}", plan.guarded_text()));
     release::encode(&answer, 1 << 20).unwrap()
 }
 
@@ -91,14 +94,17 @@ pub async fn refusal(sql: &str, tables: &[Table]) -> Reason {
 /// Every scan of a protected column stands under a guard.
 pub fn every_scan_is_guarded(plan: &CheckedPlan, tables: &[Table]) -> bool {
     let text = plan.guarded_text();
-    let lines: Vec<(usize, &str)> = text.lines().map(|line| (line.len() - line.trim_start().len(), line.trim_start())).collect();
+    let lines: Vec<(usize, &str)> =
+        text.lines().map(|line| (line.len() - line.trim_start().len(), line.trim_start())).collect();
     let protected = |name: &str| {
         let table = tables.iter().find(|t| t.name == name).unwrap();
         let read = plan.columns().get(name);
         table.columns.iter().any(|c| c.rule != OPEN && read.is_some_and(|read| read.contains(&c.name)))
     };
     lines.iter().enumerate().all(|(place, (indent, line))| {
-        let Some(name) = line.strip_prefix("TableScan: ").map(|rest| rest.split_whitespace().next().unwrap()) else { return true };
+        let Some(name) = line.strip_prefix("TableScan: ").map(|rest| rest.split_whitespace().next().unwrap()) else {
+            return true;
+        };
         let mut below = *indent;
         let guarded = lines[..place].iter().rev().any(|(above, line)| {
             let ancestor = *above < below;
@@ -120,10 +126,19 @@ pub fn tables() -> Vec<Table> {
         vec![
             (column("patient_id", ColumnType::Bigint, entity("patient")), integers(patients().map(Some))),
             (column("arm", ColumnType::Text, GROUP), texts(patients().map(arm))),
-            (column("sex", ColumnType::Text, GROUP), texts(patients().map(|p| if p % 5 == 0 { None } else { Some(if p % 2 == 0 { "f" } else { "m" }) }))),
+            (
+                column("sex", ColumnType::Text, GROUP),
+                texts(patients().map(|p| if p % 5 == 0 { None } else { Some(if p % 2 == 0 { "f" } else { "m" }) })),
+            ),
             (column("age", ColumnType::Bigint, measure(0.0, 35.0)), integers(patients().map(|p| Some(20 + p)))),
-            (column("cd4", ColumnType::Double, measure(0.0, 2000.0)), doubles(patients().map(|p| if p == 9 { None } else { Some(10.0 * p as f64) }))),
-            (column("site", ColumnType::Text, OPEN), texts(patients().map(|p| Some(if p % 2 == 0 { "south" } else { "north" })))),
+            (
+                column("cd4", ColumnType::Double, measure(0.0, 2000.0)),
+                doubles(patients().map(|p| if p == 9 { None } else { Some(10.0 * p as f64) })),
+            ),
+            (
+                column("site", ColumnType::Text, OPEN),
+                texts(patients().map(|p| Some(if p % 2 == 0 { "south" } else { "north" }))),
+            ),
             (column("ward", ColumnType::Bigint, JOIN), integers(patients().map(|p| Some(p % 4)))),
             (column("note", ColumnType::Text, HIDDEN), texts(patients().map(|_| Some("private")))),
         ],
@@ -135,7 +150,10 @@ pub fn tables() -> Vec<Table> {
         (4, 1),
         vec![
             (column("patient_id", ColumnType::Bigint, entity("patient")), integers(known().map(Some))),
-            (column("died", ColumnType::Boolean, GROUP), Arc::new(known().map(|p| Some(p % 3 == 0)).collect::<BooleanArray>())),
+            (
+                column("died", ColumnType::Boolean, GROUP),
+                Arc::new(known().map(|p| Some(p % 3 == 0)).collect::<BooleanArray>()),
+            ),
             (column("days", ColumnType::Bigint, measure(0.0, 1000.0)), integers(known().map(|p| Some(10 * p)))),
         ],
     );
@@ -144,9 +162,15 @@ pub fn tables() -> Vec<Table> {
         "hospital",
         (2, 1),
         vec![
-            (column("doctor_id", ColumnType::Text, entity("doctor")), texts((0..8).map(|d| Some(["a", "b", "c", "d", "e", "f", "g", "h"][d])))),
+            (
+                column("doctor_id", ColumnType::Text, entity("doctor")),
+                texts((0..8).map(|d| Some(["a", "b", "c", "d", "e", "f", "g", "h"][d]))),
+            ),
             (column("ward", ColumnType::Bigint, JOIN), integers((0..8).map(|d| Some(d % 4)))),
-            (column("grade", ColumnType::Text, GROUP), texts((0..8).map(|d| Some(if d < 6 { "senior" } else { "junior" })))),
+            (
+                column("grade", ColumnType::Text, GROUP),
+                texts((0..8).map(|d| Some(if d < 6 { "senior" } else { "junior" }))),
+            ),
         ],
     );
     let regions = table(
