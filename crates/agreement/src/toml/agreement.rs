@@ -73,7 +73,7 @@ impl AgreementFile {
         ])?;
         let name = named(&root.need("name", "name = \"readmissions\"")?, Named::Agreement)?;
         let purpose = root.need("purpose", "purpose = \"why the parties compute\"")?;
-        check_text(purpose.string()?, MAX_PURPOSE).map_err(|fault| purpose.fault(fault))?;
+        check_text(purpose.string()?, MAX_PURPOSE).map_err(|fault| purpose.value_error(fault.to_string(), None))?;
         let expires = time(&root.need("expires", "expires = 2027-06-30T00:00:00Z")?)?;
         let predecessor = root.get("predecessor").map(|digest| digest.parsed::<Digest>()).transpose()?;
         let parties = parties(&root.need("parties", "[parties]")?.table()?, files)?;
@@ -206,7 +206,7 @@ fn datasets(
                 return Err(series.value_error("cannot stand beside `manifest`".to_owned(), Some(hint)));
             }
             (None, None) => {
-                table.need("manifest", "manifest = \"admissions.manifest\"")?;
+                table.need("manifest", "manifest = \"admissions.manifest.json\"")?;
                 continue;
             }
         };
@@ -238,7 +238,8 @@ fn source(
         return Ok((source, None));
     }
     let envelope: Envelope = files.json(value)?;
-    let manifest = Signed::<Manifest>::open(&envelope).map_err(|error| value.file_error(text, error))?;
+    let manifest = Signed::<Manifest>::open(&envelope)
+        .map_err(|error| value.file_error(text, format!("{error}\nhint: ask its owner for the manifest again")))?;
     Ok((of(&manifest)?, Some(manifest)))
 }
 
@@ -253,12 +254,14 @@ fn check_manifest(
     let stated = &manifest.value().owner;
     let key = parties.get(owner).map(|terms| terms.identity.signing());
     if key != Some(stated) && key != Some(manifest.signer()) {
-        let reason = format!("its manifest is signed by `{}`, who is not `{owner}`", manifest.signer());
-        return Err(value.value_error(reason, Some("ask its owner for the manifest, or correct `owner`".to_owned())));
+        let signer = manifest.signer();
+        let hint = "ask its owner for the manifest, or correct `owner`";
+        return Err(value.fault(format!("its manifest is signed by `{signer}`, who is not `{owner}`\nhint: {hint}")));
     }
     if manifest.value().broker != *broker {
-        let reason = format!("its manifest names the broker `{}`, not the one of this agreement", manifest.value().broker);
-        return Err(value.value_error(reason, Some("its owner seals it for this broker, or `[broker]` names that one".to_owned())));
+        let named = &manifest.value().broker;
+        let hint = "its owner seals it for this broker, or `[broker]` names that one";
+        return Err(value.fault(format!("its manifest names the broker `{named}`, not the one of this agreement\nhint: {hint}")));
     }
     Ok(())
 }
@@ -278,7 +281,7 @@ fn computations(
             (None, Some(file)) => {
                 let bytes = files.read(&file)?;
                 let path = file.string()?;
-                (file.clone(), String::from_utf8(bytes).map_err(|_| file.file_error(path, "is not UTF-8 text"))?)
+                (file.clone(), String::from_utf8(bytes).map_err(|_| file.file_error(path, "it is not UTF-8 text"))?)
             }
             (Some(_), Some(file)) => return Err(file.value_error("cannot stand beside `sql`".to_owned(), None)),
             (None, None) => (table.need("sql", "sql = \"\"\"SELECT …\"\"\"")?, String::new()),

@@ -62,7 +62,7 @@ fn endorsement_root(value: &Value<'_, '_>, files: Files<'_>) -> Result<Endorseme
     };
     let bytes = files.read(&file)?;
     let path = file.string()?;
-    let certificate = der(&bytes).ok_or_else(|| file.file_error(path, "is not one certificate in PEM or DER"))?;
+    let certificate = der(&bytes).ok_or_else(|| file.file_error(path, "it is not one certificate in PEM or DER"))?;
     Ok(EndorsementRoot { certificate: Bytes(certificate), tier })
 }
 

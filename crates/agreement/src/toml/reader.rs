@@ -87,7 +87,16 @@ pub enum Problem {
     Value {
         /// The key, with its tables.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong, said of the key: `must be …`.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A value that a document's own check refuses.
+    Refused {
+        /// The key, with its tables.
+        key: String,
+        /// What is wrong, as a sentence.
         reason: String,
         /// What to do.
         hint: Option<String>,
@@ -304,7 +313,7 @@ impl<'d, 'i> Value<'d, 'i> {
     /// An error of a document's own check, split into what is wrong and its hint.
     pub(crate) fn fault(&self, error: impl fmt::Display) -> TomlError {
         let (reason, hint) = split_hint(&error.to_string());
-        self.value_error(reason, hint)
+        self.error(Problem::Refused { key: self.path.clone(), reason, hint })
     }
 
     pub(crate) fn value_error(&self, reason: String, hint: Option<String>) -> TomlError {
@@ -375,7 +384,8 @@ impl fmt::Display for Problem {
             Problem::UnknownName { what, name, nearest: _, known: _ } => {
                 write!(f, "{} is not {what}", quoted(name))
             }
-            Problem::Value { key, reason, hint: _ } => write!(f, "{}: {reason}", quoted(key)),
+            Problem::Value { key, reason, hint: _ } => write!(f, "{} {reason}", quoted(key)),
+            Problem::Refused { key, reason, hint: _ } => write!(f, "{}: {reason}", quoted(key)),
             Problem::ColumnsWithoutRule(columns) => {
                 let columns = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>();
                 write!(f, "no rule for the table's columns {}", columns.join(", "))
@@ -400,9 +410,13 @@ impl Problem {
             Problem::WrongType { key: _, expected, found: _ } => match *expected {
                 "a text in quotes" => Some("put it in quotes".to_owned()),
                 "a date with time and offset" => Some("write it as `2027-06-30T00:00:00Z`".to_owned()),
+                "a whole number" | "a number" => Some("write it without quotes".to_owned()),
+                "a list in brackets" => Some("put it in brackets, as `[\"one\", \"two\"]`".to_owned()),
                 _ => None,
             },
-            Problem::Value { key: _, reason: _, hint } | Problem::File { path: _, reason: _, hint } => hint.clone(),
+            Problem::Value { key: _, reason: _, hint }
+            | Problem::Refused { key: _, reason: _, hint }
+            | Problem::File { path: _, reason: _, hint } => hint.clone(),
             Problem::ColumnsWithoutRule(_) => {
                 Some("give each a rule under `[columns]`, or set `other_columns = \"hidden\"` in `[dataset]`".to_owned())
             }

@@ -178,21 +178,12 @@ fn needs_table(value: &Value<'_, '_>, rule: &str) -> TomlError {
         "entity" => "{ rule = \"entity\", domain = \"patient\" }",
         _ => "{ rule = \"measure\", lower = 0, upper = 100 }",
     };
-    value.value_error(format!("the rule `{rule}` needs more than its name"), Some(format!("write `{example}`")))
+    value.value_error(format!("needs more than the name of the rule `{rule}`"), Some(format!("write `{example}`")))
 }
 
 /// The thresholds, which need an entity column to count by; without one, columns can only be opened or hidden.
 fn thresholds(dataset: &Table<'_, '_>, columns: &BTreeMap<String, Wanted>) -> Result<TableRules, TomlError> {
-    let mut entities = columns.iter().filter(|(_, wanted)| matches!(wanted.rule, ColumnRule::Entity { domain: _ }));
-    let entity = entities.next();
-    if let Some((second, wanted)) = entities.next() {
-        let problem = Problem::Value {
-            key: format!("columns.{second}"),
-            reason: "is a second entity column; a table has one".to_owned(),
-            hint: Some("use the rule `join` for keys of other tables".to_owned()),
-        };
-        return Err(TomlError { place: wanted.place.clone(), problem });
-    }
+    let entity = columns.iter().find(|(_, wanted)| matches!(wanted.rule, ColumnRule::Entity { domain: _ }));
     let guarded = columns.iter().find(|(_, wanted)| {
         matches!(wanted.rule, ColumnRule::Join {} | ColumnRule::Group {} | ColumnRule::Measure { lower: _, upper: _ })
     });
