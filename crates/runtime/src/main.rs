@@ -33,6 +33,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    worker::silence_panics();
     if let Err(error) = worker::forbid_core_dumps() {
         tracing::error!("core dumps could not be forbidden: {error}");
         return ExitCode::from(2);
