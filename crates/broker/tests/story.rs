@@ -127,7 +127,7 @@ async fn a_rotated_party_goes_on_with_its_new_key_alone() {
     let Some(room) = Room::open().await else { return };
     room.agree().await;
     let next = Party::new("university", 9);
-    let rotation = Rotation { previous: room.parties["university"].key.public(), next: next.identity.clone() };
+    let rotation = Rotation::new(room.parties["university"].key.public(), next.identity.clone(), &next.key);
     let mut party = room.connect().await;
     let _: Accepted = party.post(path::ROTATIONS, &room.sign(rotation, "university")).await.unwrap();
     assert_eq!(code(room.submit("university").await), "not-found");
