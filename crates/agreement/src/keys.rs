@@ -1,6 +1,7 @@
 //! Which signing keys are one party: the history of rotations.
 //!
-//! A rotation hands a party's place from one identity to the next, and only the identity that ends can do so. [`KeyHistory`]
+//! A rotation hands a party's place from one identity to the next. Both must want it: the key that ends signs it, and the one that
+//! follows accepts it, for past keys of a party may still revoke, and what they offered stands. [`KeyHistory`]
 //! is a set of such steps in which every key ends at most once, no two keys end in the same one, and nothing comes round
 //! again; so each key has exactly one current identity, and each identity one line of ancestors.
 //!
@@ -37,6 +38,9 @@ pub enum RotationError {
         /// Who signed.
         signer: PublicKey,
     },
+    /// The next key did not accept to follow this one: anybody could have written its identity there.
+    #[error("`{0}` has not accepted to take the place of another key\nhint: rotate with the program that made the next key")]
+    NotAccepted(PublicKey),
     /// The key ended already, in another identity.
     #[error("`{0}` was rotated already\nhint: rotate the identity that took its place")]
     AlreadyEnded(PublicKey),
@@ -64,12 +68,15 @@ impl KeyHistory {
     /// # Errors
     /// Named in [`RotationError`]; the history is then as before.
     pub fn admit(&mut self, rotation: &Signed<Addressed<Rotation>>, broker: &PublicKey) -> Result<(), RotationError> {
-        let Rotation { previous, next } = &rotation.value().body;
+        let Rotation { previous, next, acceptance: _ } = &rotation.value().body;
         if rotation.value().audience != *broker {
             return Err(RotationError::Audience(*previous));
         }
         if rotation.signer() != previous {
             return Err(RotationError::Signer { previous: *previous, signer: *rotation.signer() });
+        }
+        if !rotation.value().body.is_accepted() {
+            return Err(RotationError::NotAccepted(*next.signing()));
         }
         match self.next.get(previous) {
             Some(known) if known == next => return Ok(()),
@@ -127,5 +134,58 @@ impl KeyHistory {
             at = before;
         }
         line
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use envelope::{SigningKey, text::Bytes32};
+
+    const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
+    }
+
+    fn identity(seed: u8) -> Identity {
+        Identity::vouch(&key(seed), RECIPIENT).unwrap()
+    }
+
+    fn said(body: Rotation, by: u8) -> Signed<Addressed<Rotation>> {
+        let expires = "2026-11-21T12:00:00Z".parse().unwrap();
+        let addressed = Addressed { audience: key(9).public(), nonce: Bytes32([0; 32]), expires, body };
+        Signed::sign(addressed, &key(by)).unwrap()
+    }
+
+    #[test]
+    fn nobody_becomes_the_past_of_an_identity_that_did_not_accept() {
+        let (broker, mut history) = (key(9).public(), KeyHistory::default());
+        // The thief knows the victim's public identity and signs the acceptance with its own key, or takes one made for another.
+        let stolen = Rotation::new(key(1).public(), identity(2), &key(1));
+        assert_eq!(history.admit(&said(stolen, 1), &broker), Err(RotationError::NotAccepted(key(2).public())));
+        let for_another = Rotation { previous: key(1).public(), ..Rotation::new(key(3).public(), identity(2), &key(2)) };
+        assert_eq!(history.admit(&said(for_another, 1), &broker), Err(RotationError::NotAccepted(key(2).public())));
+        assert_eq!(history, KeyHistory::default());
+        assert!(!history.same_party(&key(1).public(), &key(2).public()));
+    }
+
+    #[test]
+    fn an_accepted_rotation_joins_both_keys_and_fits_once() {
+        let (broker, mut history) = (key(9).public(), KeyHistory::default());
+        let rotation = said(Rotation::new(key(1).public(), identity(2), &key(2)), 1);
+        assert_eq!(history.admit(&rotation, &broker), Ok(()));
+        assert!(history.succeeds(&key(2).public(), &key(1).public()) && !history.succeeds(&key(1).public(), &key(2).public()));
+        let again = said(Rotation::new(key(1).public(), identity(3), &key(3)), 1);
+        assert_eq!(history.admit(&again, &broker), Err(RotationError::AlreadyEnded(key(1).public())));
+        let taken = said(Rotation::new(key(4).public(), identity(2), &key(2)), 4);
+        assert_eq!(history.admit(&taken, &broker), Err(RotationError::AlreadyTaken(key(2).public())));
+        let back = said(Rotation::new(key(2).public(), identity(1), &key(1)), 2);
+        assert_eq!(history.admit(&back, &broker), Err(RotationError::Cycle(key(1).public())));
+        let by_another = said(Rotation::new(key(5).public(), identity(6), &key(6)), 6);
+        let signer = RotationError::Signer { previous: key(5).public(), signer: key(6).public() };
+        assert_eq!(history.admit(&by_another, &broker), Err(signer));
+        assert_eq!(history.admit(&rotation, &key(8).public()), Err(RotationError::Audience(key(1).public())));
     }
 }

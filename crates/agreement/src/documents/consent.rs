@@ -3,8 +3,9 @@
 //! [`Addressed`]: envelope::statement::Addressed
 
 use envelope::{
-    Digest, PublicKey,
+    Digest, PublicKey, SigningKey,
     statement::{Envelope, Predicate, Subject},
+    text::Bytes,
     wrap::Wrapped,
 };
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,8 @@ pub enum Revoked {
     Manifest(Digest),
 }
 
-/// Replaces a party's keys. Signed by the old key; the new identity vouches for itself.
+/// Replaces a party's keys. The old key signs the statement and the new one the acceptance in it: an identity is public, so without
+/// its consent anybody could make themselves somebody else's past, and past keys may revoke and have made offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
@@ -71,6 +73,8 @@ pub struct Rotation {
     pub previous: PublicKey,
     /// What takes its place.
     pub next: Identity,
+    /// 64 bytes: the next key's signature over [`Rotation::accepted_digest`].
+    pub acceptance: Bytes,
 }
 
 impl Deposit {
@@ -80,6 +84,27 @@ impl Deposit {
     /// The context of the wrapping: the manifest's statement digest and the broker's signing key.
     pub fn context(manifest: &Digest, broker: &PublicKey) -> Vec<u8> {
         [manifest.as_bytes().as_slice(), broker.as_bytes()].concat()
+    }
+}
+
+impl Rotation {
+    /// A rotation that the next key accepts; the previous one has yet to sign it.
+    pub fn new(previous: PublicKey, next: Identity, next_key: &SigningKey) -> Rotation {
+        let acceptance = Bytes(next_key.sign(Rotation::accepted_digest(&previous, &next).as_bytes()).to_vec());
+        Rotation { previous, next, acceptance }
+    }
+
+    /// Whether the next key did accept to follow this very previous one.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        let digest = Rotation::accepted_digest(&self.previous, &self.next);
+        self.next.signing().verifies(digest.as_bytes(), &self.acceptance.0)
+    }
+
+    /// What the next key signs: both keys and the recipient.
+    pub fn accepted_digest(previous: &PublicKey, next: &Identity) -> Digest {
+        let parts: [&[u8]; 3] = [previous.as_bytes(), next.signing().as_bytes(), next.recipient().as_bytes()];
+        Digest::of_parts("glovebox succession v1", &parts)
     }
 }
 
