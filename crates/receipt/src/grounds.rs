@@ -28,6 +28,7 @@ pub struct CheckedGrounds {
     pub(crate) permitted: Permitted,
     pub(crate) run: Signed<Addressed<Run>>,
     pub(crate) run_leaf: Included,
+    pub(crate) rotation_leaves: Vec<Included>,
     pub(crate) checkpoint: VerifiedCheckpoint,
     pub(crate) consents: Vec<Signed<Addressed<Consent>>>,
 }
@@ -68,6 +69,12 @@ pub enum GroundsError {
     /// The run is not permitted.
     #[error("the run is not one that the agreement permits")]
     Run(#[source] RunRefusal),
+    /// A signature line of the checkpoint that nobody here can check, so that its bytes would mean nothing.
+    #[error("the checkpoint has signature lines of others than the log and the agreement's witnesses")]
+    CheckpointLines,
+    /// A consent or offer on which nothing stands.
+    #[error("a {0} is shown on which the agreement does not stand")]
+    Stray(&'static str),
     /// The log's order is not that of cause and effect.
     #[error("the log has {later} before {earlier}")]
     Order {
@@ -107,12 +114,16 @@ pub fn check_grounds(grounds: &Grounds, at: Timestamp) -> Result<CheckedGrounds,
     let in_force = InForce::decide(&facts, broker, at).map_err(GroundsError::NotInForce)?;
     let permitted = in_force.permit(&run, at).map_err(GroundsError::Run)?;
     check_stated(&in_force, in_force_statement.value())?;
+    let named: BTreeSet<&Digest> = in_force_statement.value().grounds.values().collect();
+    check_named(consents.iter().map(|(statement, _)| statement.digest()), &named, "consent")?;
+    check_named(offers.iter().map(|(statement, _)| statement.digest()), &named, "offer")?;
     for leaf in consents.iter().map(|(_, leaf)| leaf).chain(offers.iter().map(|(_, leaf)| leaf)) {
         in_order(leaf, "a consent or offer", &in_force_leaf, "the statement of force")?;
     }
     in_order(&in_force_leaf, "the statement of force", &run_leaf, "the run")?;
     let consents = consents.into_iter().map(|(statement, _)| statement).collect();
-    Ok(CheckedGrounds { in_force, permitted, run, run_leaf, checkpoint, consents })
+    let rotation_leaves = rotations.into_iter().map(|(_, leaf)| leaf).collect();
+    Ok(CheckedGrounds { in_force, permitted, run, run_leaf, rotation_leaves, checkpoint, consents })
 }
 
 impl CheckedGrounds {
@@ -169,7 +180,20 @@ fn check_checkpoint(agreement: &Agreement, checkpoint: &str) -> Result<VerifiedC
     let keys = keys.collect::<Result<Vec<_>, _>>().map_err(GroundsError::LogKey)?;
     let required = usize::try_from(agreement.witnesses.required).unwrap_or(usize::MAX);
     let policy = WitnessPolicy::new(required, keys).map_err(GroundsError::LogKey)?;
-    SignedCheckpoint::verify(checkpoint.as_bytes(), &log, &policy).map_err(GroundsError::Checkpoint)
+    let verified =
+        SignedCheckpoint::verify(checkpoint.as_bytes(), &log, &policy).map_err(GroundsError::Checkpoint)?;
+    let lines = checkpoint.rsplit("\n\n").next().map_or(0, |signatures| signatures.lines().count());
+    if lines == 1 + verified.cosigned().len() { Ok(verified) } else { Err(GroundsError::CheckpointLines) }
+}
+
+/// Every consent or offer that is shown is one that makes the agreement be in force: what did not count is not shown beside what did.
+fn check_named<'a>(
+    mut shown: impl Iterator<Item = &'a Digest>,
+    named: &BTreeSet<&Digest>,
+    what: &'static str,
+) -> Result<(), GroundsError> {
+    let mut seen = BTreeSet::new();
+    if shown.all(|digest| named.contains(digest) && seen.insert(digest)) { Ok(()) } else { Err(GroundsError::Stray(what)) }
 }
 
 type Leaves<T> = Vec<(Signed<T>, Included)>;

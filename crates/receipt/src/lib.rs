@@ -15,7 +15,7 @@ mod verify;
 pub use grounds::{CheckedGrounds, GroundsError, check_grounds};
 pub use document::{Attested, Format, Grounds, Logged, Receipt};
 pub use statements::{AgreementInForce, Released, opening};
-pub use verify::{Anchors, Failure, Step, VerifiedReceipt, verify};
+pub use verify::{Anchors, Failure, Reason, Step, VerifiedReceipt, verify};
 
 #[doc(no_inline)]
 pub use attest::tpm::Enrolment;

@@ -1,11 +1,11 @@
 //! Verification of a receipt, step by step. The numbers are those of `docs/spec/receipt.md`.
 //!
-//!  1. the file is a receipt of a known format, and its agreement is the one the verifier asked for
+//!  1. the file is a receipt of a known format, and its agreement makes sense by itself and is the one the verifier asked for
 //!  2. every party that the verifier named is a party to it
-//!  3. the log's checkpoint is signed by the log's key, and witnessed as the agreement asks
-//!  4. every party consented, or made an offer that matches; the owners signed the manifests; the run is permitted; all of it
+//!  3. the broker that the agreement names signed the release; its time is that of everything below
+//!  4. the log's checkpoint is signed by the log's key, and witnessed as the agreement asks; every party consented, or made an offer that matches; the owners signed the manifests; the run is permitted; all of it
 //!     stands in the log, in the order of cause and effect
-//!  5. the broker enrolled the worker's attestation key
+//!  5. the broker enrolled the worker's attestation key, and logged that before it released anything to it
 //!  6. the worker's Evidence is appraised anew, bound to this agreement and this run
 //!  7. the broker released no more columns than the agreement records, to this Evidence and no other, and logged that first
 //!  8. the worker signed the result with the key that its Evidence binds, under the lease of that release
@@ -15,7 +15,10 @@
 //! What rests on more than the file is told with each step.
 
 use attest::{AppraisalError, AttestationResult, Endorsements, Tier, Verifier, binding::Purpose, tpm::{EnrolledAk, Enrolment}};
-use agreement::documents::{Identity, ResultStatement};
+use agreement::{
+    documents::{Identity, ResultStatement},
+    shape::{ShapeError, SoundAgreement},
+};
 use envelope::{
     Digest, canonical,
     statement::{Addressed, Signed},
@@ -76,6 +79,9 @@ pub struct Failure {
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
+    /// The agreement makes no sense by itself; nothing of it has been shown yet.
+    #[error("the receipt's agreement is not sound")]
+    Agreement(#[source] ShapeError),
     /// Not the agreement that was asked for.
     #[error("the receipt is of the agreement `{found}`, not of `{expected}`")]
     OtherAgreement {
@@ -128,7 +134,9 @@ pub enum Reason {
 pub fn verify(receipt: &Receipt, anchors: &Anchors, output: Option<&Digest>) -> Result<VerifiedReceipt, Box<Failure>> {
     let mut book = Book { steps: Vec::new() };
     let digest = book.step(1, "agreement", || {
-        let digest = receipt.grounds.agreement.digest().map_err(Reason::Canonical)?;
+        // Names of the agreement appear in words from here on, so they must be names.
+        let sound = SoundAgreement::new(receipt.grounds.agreement.clone()).map_err(Reason::Agreement)?;
+        let digest = *sound.digest();
         let words = match anchors.agreement {
             Some(expected) if expected != digest => return Err(Reason::OtherAgreement { expected, found: digest }),
             Some(_) => format!("the agreement is the one that was asked for, {digest}"),
@@ -149,11 +157,11 @@ pub fn verify(receipt: &Receipt, anchors: &Anchors, output: Option<&Digest>) -> 
         let words = grounds_words(receipt, &grounds);
         Ok((grounds, words))
     })?;
-    let (enrolment, enrolled) = book.step(5, "enrolment", || check_enrolment(receipt, &grounds))?;
+    let (enrolment, enrolled, enrolment_leaf) = book.step(5, "enrolment", || check_enrolment(receipt, &grounds))?;
     let attestation =
         book.step(6, "evidence", || check_evidence(receipt, &digest, &grounds, enrolled, released_at))?;
     let (released, leaf) =
-        book.step(7, "release", || check_released(receipt, &grounds, &attestation, &enrolment))?;
+        book.step(7, "release", || check_released(receipt, &grounds, &attestation, (&enrolment, &enrolment_leaf)))?;
     let result = book.step(8, "result", || check_result(receipt, &grounds, &released, &leaf))?;
     book.step(9, "rules", || {
         if Digest::of(receipt.rules.as_bytes()) != result.rules {
@@ -248,7 +256,7 @@ fn grounds_words(receipt: &Receipt, grounds: &CheckedGrounds) -> String {
     format!(
         "{} consents and {} offers make the agreement `{}` in force; `{}` asked for `{}`, sealed to {}; all of it stands in the log \
          of {} entries, in order ({rollback}). That nothing was revoked before rests on the attested broker",
-        receipt.grounds.consents.len(),
+        grounds.consents.len(),
         receipt.grounds.offers.len(),
         receipt.grounds.agreement.name,
         permitted.requester(),
@@ -258,19 +266,28 @@ fn grounds_words(receipt: &Receipt, grounds: &CheckedGrounds) -> String {
     )
 }
 
-type EnrolmentStep = (Signed<Enrolment>, EnrolledAk);
+type EnrolmentStep = (Signed<Enrolment>, EnrolledAk, Included);
 
 fn check_enrolment(receipt: &Receipt, grounds: &CheckedGrounds) -> Result<(EnrolmentStep, String), Reason> {
     let broker = &receipt.grounds.agreement.broker.key;
-    let (enrolment, _) =
+    let (enrolment, leaf) =
         logged::<Enrolment>(&receipt.enrolment, Some(broker), &grounds.checkpoint, "enrolment").map_err(grounds_error)?;
     let enrolled = EnrolledAk::vouched(&enrolment, broker).map_err(Reason::Appraisal)?;
-    let aks = grounds.broker_aks().len();
     let words = format!(
         "the broker enrolled the worker's attestation key by credential activation; this leaves no proof, so this step rests on the \
-         attested broker, whose own key {aks} consent(s) name as activated by the party itself"
+         attested broker, {}",
+        broker_words(grounds),
     );
-    Ok(((enrolment, enrolled), words))
+    Ok(((enrolment, enrolled, leaf), words))
+}
+
+/// Who saw the broker's own machine.
+fn broker_words(grounds: &CheckedGrounds) -> String {
+    match (grounds.consents.len(), grounds.broker_aks().len()) {
+        (0, _) => "whose own attestation key no consent names, since offers stand in for all".to_owned(),
+        (consents, 1) => format!("whose own attestation key {consents} consent(s) name as activated by the party itself"),
+        (consents, keys) => format!("of which {consents} consents name {keys} attestation keys, each activated by the party itself"),
+    }
 }
 
 fn check_evidence(
@@ -304,7 +321,7 @@ fn check_released(
     receipt: &Receipt,
     grounds: &CheckedGrounds,
     attestation: &AttestationResult,
-    enrolment: &Signed<Enrolment>,
+    (enrolment, enrolment_leaf): (&Signed<Enrolment>, &Included),
 ) -> Result<((Signed<Released>, Included), String), Reason> {
     let broker = &receipt.grounds.agreement.broker.key;
     let (released, leaf) =
@@ -327,6 +344,11 @@ fn check_released(
         }
     }
     in_order(&grounds.run_leaf, "the run", &leaf, "the release").map_err(grounds_error)?;
+    // A rotation after the release changes neither who could ask nor whom the result was sealed to.
+    for rotation in &grounds.rotation_leaves {
+        in_order(rotation, "a rotation", &leaf, "the release").map_err(grounds_error)?;
+    }
+    in_order(enrolment_leaf, "the enrolment", &leaf, "the release").map_err(grounds_error)?;
     let columns: usize = stated.columns.values().map(std::collections::BTreeSet::len).sum();
     let words = format!("the broker released the keys of {columns} columns and no others, to this Evidence, and logged it first");
     Ok(((released, leaf), words))
