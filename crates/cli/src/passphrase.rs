@@ -84,7 +84,8 @@ fn first_line(path: &std::path::Path) -> Result<Zeroizing<String>, PassphraseErr
 }
 
 fn prompt(words: &str) -> Result<Zeroizing<String>, PassphraseError> {
-    if !std::io::stdin().is_terminal() && !std::path::Path::new("/dev/tty").exists() {
+    // A command in a script is not to wait for somebody who is not asked in sight.
+    if !std::io::stdin().is_terminal() && !std::io::stderr().is_terminal() {
         return Err(PassphraseError::NoTerminal);
     }
     match rpassword::prompt_password(words) {
