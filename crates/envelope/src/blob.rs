@@ -171,7 +171,9 @@ impl FromStr for Recipient {
     type Err = BlobError;
 
     fn from_str(text: &str) -> Result<Recipient, BlobError> {
-        let wrong = || BlobError::NotARecipient(text.chars().take(80).collect());
+        // Who pastes the wrong line must not find the secret in a log.
+        let secret = text.trim_start().to_ascii_uppercase().starts_with("AGE-SECRET-KEY-");
+        let wrong = || BlobError::NotARecipient(if secret { "AGE-SECRET-KEY-…".to_owned() } else { crate::text::shown(text, 80) });
         text.parse().map(Recipient).map_err(|_| wrong())
     }
 }
@@ -282,7 +284,7 @@ const CHUNK: usize = 64 << 10;
 /// The smallest bucket: most results of a few rows look alike.
 const MIN_BUCKET: usize = 1 << 10;
 
-/// log2 of the scrypt work that is tried at most: 2 GiB of memory and some ten seconds.
+/// log2 of the scrypt work that is tried at most: 4 GiB of memory and some ten seconds.
 const MAX_WORK: u8 = 22;
 
 /// The longest identity file.
@@ -312,6 +314,12 @@ mod tests {
         assert_eq!(open(&sealed, &b), Ok(b"figures".to_vec()));
         assert_eq!(open(&sealed, &c), Err(BlobError::OtherRecipients));
         assert_eq!(seal_blob(&b""[..], io::sink(), &[]), Err(BlobError::NoRecipients));
+    }
+
+    #[test]
+    fn h7_an_identity_in_place_of_a_recipient_is_not_repeated() {
+        let secret = Identity::generate().to_text();
+        assert_eq!(secret.parse::<Recipient>(), Err(BlobError::NotARecipient("AGE-SECRET-KEY-…".to_owned())));
     }
 
     #[test]

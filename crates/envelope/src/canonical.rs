@@ -72,7 +72,8 @@ pub fn from_slice_loose<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Canonica
 
 fn shape(error: serde_json::Error) -> CanonicalError {
     let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    // The parser repeats names and values of the document, which may be long and may not be meant to be read.
+    let reason = crate::text::shown(text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason), 300);
     CanonicalError::Shape { line: error.line(), column: error.column(), reason }
 }
 
@@ -95,6 +96,24 @@ mod tests {
         assert!(matches!(from_slice::<Small>(br#"{"b":1,"a":"x"}"#), Err(CanonicalError::NotCanonical)));
         assert!(matches!(from_slice::<Small>(br#"{"a":"x","b":1} "#), Err(CanonicalError::NotCanonical)));
         assert!(matches!(from_slice::<Small>(br#"{"a":"\u0078","b":1}"#), Err(CanonicalError::NotCanonical)));
+    }
+
+    #[test]
+    fn a_message_repeats_little_of_the_document_and_nothing_that_moves_the_cursor() {
+        let long = format!("{{\"\\u001b[2J{}\":1}}", "x".repeat(10_000));
+        let Err(CanonicalError::Shape { reason, .. }) = from_slice_loose::<Small>(long.as_bytes()) else { unreachable!() };
+        assert!(reason.chars().count() <= 300 && reason.contains('\u{fffd}') && !reason.contains('\u{1b}'), "{reason}");
+    }
+
+    #[test]
+    fn numbers_that_json_cannot_hold_exactly_are_not_read() {
+        #[derive(Debug, Serialize, Deserialize)]
+        struct Number {
+            n: u64,
+        }
+        assert_eq!(from_slice::<Number>(br#"{"n":9007199254740991}"#).unwrap().n, 9_007_199_254_740_991);
+        assert!(matches!(from_slice::<Number>(br#"{"n":9007199254740993}"#), Err(CanonicalError::NotCanonical)));
+        assert!(matches!(from_slice::<Number>(br#"{"n":18446744073709551615}"#), Err(CanonicalError::NotCanonical)));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// What a person typed, short enough for a message.
 pub(crate) fn clip(text: &str) -> String {
-    text.chars().take(80).collect()
+    crate::text::shown(text, 80)
 }
 
 #[cfg(test)]

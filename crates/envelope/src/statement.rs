@@ -185,7 +185,7 @@ impl<T: Predicate> Signed<T> {
             return Err(StatementError::Signatures(envelope.signatures.len()));
         };
         if envelope.payload_type != PAYLOAD_TYPE {
-            return Err(StatementError::PayloadType(envelope.payload_type.clone()));
+            return Err(StatementError::PayloadType(crate::digest::clip(&envelope.payload_type)));
         }
         if envelope.payload.len() > canonical::MAX_DOCUMENT * 2 {
             return Err(StatementError::Payload(CanonicalError::TooLarge(envelope.payload.len())));
@@ -260,7 +260,7 @@ fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {
 fn read_payload<T: Predicate>(payload: &[u8]) -> Result<T, StatementError> {
     let header: StatementHeader = canonical::from_slice_loose(payload).map_err(StatementError::Payload)?;
     if header.kind != STATEMENT_TYPE || header.predicate_type != T::TYPE {
-        return Err(StatementError::Type { expected: T::TYPE, actual: header.predicate_type });
+        return Err(StatementError::Type { expected: T::TYPE, actual: crate::digest::clip(&header.predicate_type) });
     }
     let statement: Statement<T> = canonical::from_slice(payload).map_err(StatementError::Payload)?;
     let subject = statement.predicate.subject();

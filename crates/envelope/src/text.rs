@@ -25,6 +25,17 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// Text from outside, fit for a message: at most `longest` characters, and none that would move a terminal's cursor, hide, or turn
+/// the direction of writing (each becomes U+FFFD).
+pub fn shown(text: &str, longest: usize) -> String {
+    let safe = |c: char| if deceives(c) { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(longest).map(safe).collect()
+}
+
+fn deceives(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{00AD}' | '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
 /// For `#[serde(with = "envelope::text::base64")]` on `Vec<u8>`.
 pub mod base64 {
     use super::*;
@@ -90,5 +101,17 @@ impl<'de> Deserialize<'de> for Bytes32 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes32, D::Error> {
         let bytes = base64::deserialize(deserializer)?;
         bytes.try_into().map(Bytes32).map_err(|_| serde::de::Error::custom("not 32 bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_move_the_cursor_is_not_shown() {
+        assert_eq!(shown("plain `text` é", 80), "plain `text` é");
+        assert_eq!(shown("a\u{1b}[2Jb\r\nc\u{202e}d", 80), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d");
+        assert_eq!(shown(&"x".repeat(100), 80).len(), 80);
     }
 }
