@@ -76,6 +76,9 @@ pub(crate) mod table {
     pub(crate) const KEYS: Table = Table::new("keys");
 }
 
+/// A statement, and its leaf where it is logged.
+pub(crate) type Found<T> = (Signed<T>, Option<u64>);
+
 /// Reading, from the last durable state or from within a change.
 pub(crate) trait Records {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Stored>, StoreError>;
@@ -96,7 +99,7 @@ pub(crate) trait Records {
     }
 
     /// A statement of a known type with its leaf, its signature checked again.
-    fn statement<T: Predicate>(&self, digest: &Digest) -> Result<Option<(Signed<T>, Option<u64>)>, StoreError> {
+    fn statement<T: Predicate>(&self, digest: &Digest) -> Result<Option<Found<T>>, StoreError> {
         let Some((kept, _)) = self.read::<Kept>(table::STATEMENTS, digest.as_bytes())? else { return Ok(None) };
         let altered = || StoreError::Altered(table::STATEMENTS.name().to_owned());
         let signed = Signed::open(&kept.envelope).map_err(|_| altered())?;

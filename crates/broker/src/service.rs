@@ -37,6 +37,9 @@ pub struct Settings {
     pub storage: Storage,
 }
 
+/// Opens or makes a store with its key and its log's signer.
+pub type OpenStore = dyn Fn(&StoreKey, LogSigner) -> Result<Store, StoreError> + Send + Sync;
+
 /// Where a store lies.
 #[derive(Clone, Default)]
 pub enum Storage {
@@ -44,7 +47,7 @@ pub enum Storage {
     #[default]
     File,
     /// On a storage of the caller's own, opened or made by this function.
-    Own(Arc<dyn Fn(&StoreKey, LogSigner) -> Result<Store, StoreError> + Send + Sync>),
+    Own(Arc<OpenStore>),
 }
 
 /// A broker. Share it in an `Arc`.

@@ -29,6 +29,8 @@ use crate::{
 };
 
 type Answered<T> = Result<Answer<T>, Failure>;
+/// What a statement does within one change, at a time.
+type Decision<T, A> = fn(&mut Tx<'_, '_>, &Keys, &Signed<Addressed<T>>, Timestamp) -> Result<A, Refusal>;
 
 /// Puts an agreement before the broker.
 pub(super) async fn propose(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<AgreementStatus> {
@@ -130,7 +132,7 @@ pub(super) async fn records(State(broker): State<Arc<Broker>>, Query(page): Quer
 async fn effect<T, A>(
     broker: &Arc<Broker>,
     envelope: Envelope,
-    decide: fn(&mut Tx<'_, '_>, &Keys, &Signed<Addressed<T>>, Timestamp) -> Result<A, Refusal>,
+    decide: Decision<T, A>,
 ) -> Answered<A>
 where
     T: Predicate + Send + Sync + 'static,

@@ -19,6 +19,9 @@ pub struct Proof {
     pub checkpoint: Vec<u8>,
 }
 
+/// A signed note, and for each entry asked for its opening and its path to that head.
+pub type Proofs = (Vec<u8>, Vec<(Opening, InclusionProof)>);
+
 impl Store {
     /// The newest signed checkpoint, as served at `/log/checkpoint`.
     pub fn checkpoint(&self) -> Result<Vec<u8>, StoreError> {
@@ -46,7 +49,7 @@ impl Store {
     }
 
     /// Proves several entries in one and the same head: the newest checkpoint, and for each index its opening and path.
-    pub fn prove_all(&self, indices: &[u64]) -> Result<(Vec<u8>, Vec<(Opening, InclusionProof)>), StoreError> {
+    pub fn prove_all(&self, indices: &[u64]) -> Result<Proofs, StoreError> {
         self.read(|transaction| {
             let (head, checkpoint) = self.head(transaction)?;
             let hashes = transaction.open_table(HASHES).map_err(storage)?;

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::error::StoreError;
 pub use self::layout::Table;
-pub use self::log::Proof;
+pub use self::log::{Proof, Proofs};
 pub use self::seal::StoreKey;
 pub use self::tx::Tx;
 
