@@ -39,10 +39,15 @@ pub(super) async fn fetch(manifest: &Manifest, folder: &Path) -> Result<Vec<Fetc
     for file in &manifest.files {
         let location = format!("{}{}", manifest.location, file.name);
         let url = location.parse().map_err(|_| FetchError::Unreachable)?;
-        let (store, path) = parse_url_opts(&url, std::env::vars()).map_err(|_| FetchError::Unreachable)?;
+        let (store, path) = parse_url_opts(&url, settings()).map_err(|_| FetchError::Unreachable)?;
         fetched.push(fetch_one(store.as_ref(), &path, file.bytes, &file.digest, folder).await?);
     }
     Ok(fetched)
+}
+
+/// The environment's settings of storages; what is not text is none of them (`std::env::vars` would panic at it).
+fn settings() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 async fn fetch_one(

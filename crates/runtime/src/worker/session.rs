@@ -9,12 +9,12 @@ use std::{
 use agreement::documents::ResultStatement;
 use attest::binding::{BindingParts, ChannelKeys, Purpose};
 use envelope::{
-    Digest,
+    Digest, canonical,
     statement::{Addressed, Envelope, Signed},
     text::{Bytes, Bytes32},
 };
 use jiff::{SignedDuration, Timestamp};
-use receipt::{CheckedGrounds, Enrolment, check_grounds};
+use receipt::{CheckedGrounds, Enrolment, Released, check_grounds};
 use wire::{
     attested::{AttestedBroker, BrokerError},
     client::{Broker, ClientError},
@@ -141,12 +141,12 @@ impl<'a> Session<'a> {
         let inputs = fetch_all(&grounds, &folder).await?;
 
         self.machine.attester.extend_run(&order.run)?;
-        let held = self.release(&grounds).await?;
+        let mut held = self.release(&grounds).await?;
         *lease = Some(held.lease.id);
         let rules = engine::rules(&plan)?;
         let plan_digest = plan.digest();
-        let answer = self.execute(&grounds, plan, inputs, &held).await?;
-        self.hand_over(&grounds, answer, &held, plan_digest, rules).await
+        let answer = self.execute(&grounds, plan, inputs, &mut held).await?;
+        self.hand_over(&grounds, answer, &mut held, plan_digest, rules).await
     }
 
     /// Step 2: the broker's machine, and the key that the parties' consents name.
@@ -167,16 +167,42 @@ impl<'a> Session<'a> {
         let (request, binding) = self.evidence(ChallengeUse::WorkerRelease, purpose, permitted.run()).await?;
         let asked = Instant::now();
         let released: ReleasedKeys = self.broker.post(path::WORKER_RELEASE, &request).await?;
+        let bound = Digest::from_bytes(*binding.bind().sha256());
+        self.check_released(&released, grounds, &request, &bound)?;
         let lease = released.lease;
-        let context = Keys::context(permitted.run(), &lease.id, &Digest::from_bytes(*binding.bind().sha256()));
+        let context = Keys::context(permitted.run(), &lease.id, &bound);
         let opened = self
             .machine
             .decapsulation
             .unwrap(&released.wrapped, Keys::PURPOSE, &context)
             .map_err(|_| RunFailure::Keys)?;
         let keys: Keys = serde_json::from_slice(&opened).map_err(|_| RunFailure::Keys)?;
-        let deadline = asked + Duration::from_millis(lease.lasts_ms);
+        let deadline = deadline(asked, lease.lasts_ms, permitted.release().lease_seconds);
         Ok(Held { keys, lease, deadline, binding, released_at: Instant::now() })
+    }
+
+    /// What the broker signed about the release is what happened here: a receipt that said anything else would not verify.
+    fn check_released(
+        &self,
+        answer: &ReleasedKeys,
+        grounds: &CheckedGrounds,
+        request: &ReleaseRequest,
+        bound: &Digest,
+    ) -> Result<(), RunFailure> {
+        let signed = Signed::<Released>::verify(&answer.released, self.broker.key()).map_err(|_| RunFailure::Keys)?;
+        let Released { run, agreement, columns, binding, evidence, enrolment, lease, appraised: _ } = signed.value();
+        let permitted = grounds.permitted();
+        let agreed: BTreeMap<_, _> =
+            permitted.inputs().values().map(|input| (input.digest, input.columns.clone())).collect();
+        let shown = canonical::digest(&request.evidence).map_err(|_| RunFailure::Keys)?;
+        let same = run == permitted.run()
+            && agreement == permitted.agreement()
+            && *columns == agreed
+            && binding == bound
+            && *evidence == shown
+            && *enrolment == self.enrolment
+            && *lease == answer.lease.id;
+        if same { Ok(()) } else { Err(RunFailure::Keys) }
     }
 
     /// Step 6: the engine works in a task of its own while the lease is renewed here.
@@ -185,21 +211,32 @@ impl<'a> Session<'a> {
         grounds: &CheckedGrounds,
         plan: CheckedPlan,
         inputs: BTreeMap<String, Vec<Fetched>>,
-        held: &Held,
+        held: &mut Held,
     ) -> Result<Answer, RunFailure> {
         let permitted = grounds.permitted().clone();
         let sources = engine::sources(&permitted, inputs, &held.keys)?;
         let mut work = AbortOnDrop(tokio::spawn(engine::execute(permitted, plan, sources)));
-        let mut deadline = held.deadline;
+        self.under_lease(grounds, held, &mut work.0).await?.map_err(|_| RunFailure::Engine("failed"))?.map_err(RunFailure::from)
+    }
+
+    /// Waits for something while the lease is renewed; when it is not renewed before its end, the wait is over.
+    async fn under_lease<T>(
+        &mut self,
+        grounds: &CheckedGrounds,
+        held: &mut Held,
+        what: impl Future<Output = T>,
+    ) -> Result<T, RunFailure> {
+        tokio::pin!(what);
         loop {
-            let half = deadline.saturating_duration_since(Instant::now()) / 2;
+            let half = held.deadline.saturating_duration_since(Instant::now()) / 2;
             tokio::select! {
-                done = &mut work.0 => {
-                    let answer = done.map_err(|_| RunFailure::Engine("failed"))??;
-                    return if Instant::now() < deadline { Ok(answer) } else { Err(RunFailure::LeaseEnded) };
+                done = &mut what => {
+                    return if Instant::now() < held.deadline { Ok(done) } else { Err(RunFailure::LeaseEnded) };
                 }
-                () = tokio::time::sleep(half) => {
-                    deadline = self.renew(grounds, &held.lease).await.map_err(|_| RunFailure::LeaseEnded)?;
+                () = tokio::time::sleep(half.min(LONGEST_SILENCE)) => {
+                    let end = held.deadline.into();
+                    let renewed = tokio::time::timeout_at(end, self.renew(grounds, &held.lease)).await;
+                    held.deadline = renewed.map_err(|_| RunFailure::LeaseEnded)?.map_err(|_| RunFailure::LeaseEnded)?;
                 }
             }
         }
@@ -214,7 +251,7 @@ impl<'a> Session<'a> {
         if renewed.id != lease.id {
             return Err(RunFailure::LeaseEnded);
         }
-        Ok(asked + Duration::from_millis(renewed.lasts_ms))
+        Ok(deadline(asked, renewed.lasts_ms, permitted.release().lease_seconds))
     }
 
     /// A fresh challenge and Evidence bound to it, this connection and this worker's keys.
@@ -238,7 +275,7 @@ impl<'a> Session<'a> {
         &mut self,
         grounds: &CheckedGrounds,
         answer: Answer,
-        held: &Held,
+        held: &mut Held,
         plan: Digest,
         rules: String,
     ) -> Result<(), RunFailure> {
@@ -260,7 +297,7 @@ impl<'a> Session<'a> {
         };
         let signed = Signed::sign(addressed, &self.machine.signing).map_err(|_| RunFailure::Seal)?;
         debug_assert_eq!(held.binding.keys.signing, *self.machine.signing.public().as_bytes());
-        until_tick(held.released_at, permitted.release().tick_ms).await;
+        self.under_lease(grounds, held, until_tick(held.released_at, permitted.release().tick_ms)).await?;
         let finished = Finished { statement: signed.envelope().clone(), rules, output: Bytes(sealed) };
         let _: Accepted = self.broker.post(path::WORKER_RESULT, &finished).await?;
         Ok(())
@@ -365,6 +402,11 @@ async fn fetch_all(grounds: &CheckedGrounds, folder: &std::path::Path) -> Result
     Ok(inputs)
 }
 
+/// When a lease ends: as the broker says, and never later than the agreement lets a lease last.
+fn deadline(asked: Instant, lasts_ms: u64, agreed_seconds: u32) -> Instant {
+    asked + Duration::from_millis(lasts_ms).min(Duration::from_secs(agreed_seconds.into()))
+}
+
 /// Sleeps until the next multiple of the tick since the keys came, so that how long the work took tells little.
 async fn until_tick(since: Instant, tick_ms: u32) {
     let tick = Duration::from_millis(u64::from(tick_ms.max(1)));
@@ -381,3 +423,6 @@ impl Drop for AbortOnDrop {
         self.0.abort();
     }
 }
+
+/// A long lease is renewed more often than it must be, so that the connection is never silent for as long as the broker waits.
+const LONGEST_SILENCE: Duration = Duration::from_secs(120);
