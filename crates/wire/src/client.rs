@@ -21,7 +21,7 @@ use crate::{
     signature,
 };
 
-/// The largest answer that is read: a sealed result with its padding.
+/// The largest answer that is read: a sealed result with its padding. Documents are bounded by [`canonical::MAX_DOCUMENT`].
 pub const MAX_ANSWER: usize = 256 << 20;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
@@ -191,7 +191,7 @@ impl Broker {
             return Ok(if status == StatusCode::NO_CONTENT { Bytes::from_static(b"null") } else { body });
         }
         match canonical::from_slice_loose::<Problem>(&body) {
-            Ok(problem) => Err(ClientError::Refused(problem)),
+            Ok(problem) => Err(ClientError::Refused(shown(problem))),
             Err(_) => Err(ClientError::Answer(format!("status {status} without a problem document"))),
         }
     }
@@ -204,10 +204,13 @@ impl Drop for Broker {
 }
 
 fn read<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, ClientError> {
-    if bytes.len() > MAX_ANSWER {
-        return Err(ClientError::Answer("it is too large".to_owned()));
-    }
-    serde_json::from_slice(bytes).map_err(|error| ClientError::Answer(error.to_string()))
+    canonical::from_slice_loose(bytes).map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+/// A problem as it may be shown: its words come from the other machine. Lines stay, for hints stand on their own.
+fn shown(problem: Problem) -> Problem {
+    let text = |text: &str| text.lines().map(|line| envelope::text::shown(line, 2_000)).collect::<Vec<_>>().join("\n");
+    Problem { code: text(&problem.code), message: text(&problem.message), hint: problem.hint.as_deref().map(text) }
 }
 
 fn hint(problem: &Problem) -> String {
