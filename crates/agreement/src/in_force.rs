@@ -154,7 +154,9 @@ pub enum NotInForce {
         dataset: String,
     },
     /// The key has not come.
-    #[error("the key of dataset `{dataset}` has not been deposited\nhint: its owner deposits it with `glovebox agree` or `glovebox offer`")]
+    #[error(
+        "the key of dataset `{dataset}` has not been deposited\nhint: its owner deposits it with `glovebox agree` or `glovebox offer`"
+    )]
     NotDeposited {
         /// The dataset.
         dataset: String,
@@ -265,8 +267,7 @@ fn check_parties_differ(agreement: &Agreement, keys: &KeyHistory) -> Result<(), 
 /// A revocation only ends things, so every key that a party has or had is heard.
 fn revoked_by(sound: &SoundAgreement, facts: &Facts<'_>, keys: &KeyHistory, broker: &PublicKey) -> Option<String> {
     let mut mine = facts.revocations.iter().filter(|revocation| {
-        revocation.value().audience == *broker
-            && revocation.value().body.what == Revoked::Agreement(*sound.digest())
+        revocation.value().audience == *broker && revocation.value().body.what == Revoked::Agreement(*sound.digest())
     });
     mine.find_map(|revocation| {
         let mut parties = sound.agreement().parties.iter();

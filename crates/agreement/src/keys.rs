@@ -39,7 +39,9 @@ pub enum RotationError {
         signer: PublicKey,
     },
     /// The next key did not accept to follow this one: anybody could have written its identity there.
-    #[error("`{0}` has not accepted to take the place of another key\nhint: rotate with the program that made the next key")]
+    #[error(
+        "`{0}` has not accepted to take the place of another key\nhint: rotate with the program that made the next key"
+    )]
     NotAccepted(PublicKey),
     /// The key ended already, in another identity.
     #[error("`{0}` was rotated already\nhint: rotate the identity that took its place")]
@@ -165,7 +167,8 @@ mod tests {
         // The thief knows the victim's public identity and signs the acceptance with its own key, or takes one made for another.
         let stolen = Rotation::new(key(1).public(), identity(2), &key(1));
         assert_eq!(history.admit(&said(stolen, 1), &broker), Err(RotationError::NotAccepted(key(2).public())));
-        let for_another = Rotation { previous: key(1).public(), ..Rotation::new(key(3).public(), identity(2), &key(2)) };
+        let for_another =
+            Rotation { previous: key(1).public(), ..Rotation::new(key(3).public(), identity(2), &key(2)) };
         assert_eq!(history.admit(&said(for_another, 1), &broker), Err(RotationError::NotAccepted(key(2).public())));
         assert_eq!(history, KeyHistory::default());
         assert!(!history.same_party(&key(1).public(), &key(2).public()));
@@ -176,7 +179,10 @@ mod tests {
         let (broker, mut history) = (key(9).public(), KeyHistory::default());
         let rotation = said(Rotation::new(key(1).public(), identity(2), &key(2)), 1);
         assert_eq!(history.admit(&rotation, &broker), Ok(()));
-        assert!(history.succeeds(&key(2).public(), &key(1).public()) && !history.succeeds(&key(1).public(), &key(2).public()));
+        assert!(
+            history.succeeds(&key(2).public(), &key(1).public())
+                && !history.succeeds(&key(1).public(), &key(2).public())
+        );
         let again = said(Rotation::new(key(1).public(), identity(3), &key(3)), 1);
         assert_eq!(history.admit(&again, &broker), Err(RotationError::AlreadyEnded(key(1).public())));
         let taken = said(Rotation::new(key(4).public(), identity(2), &key(2)), 4);

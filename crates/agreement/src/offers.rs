@@ -228,7 +228,12 @@ impl std::fmt::Display for Clause {
 
 fn compare_expiry(agreement: Timestamp, offer: Timestamp, now: Timestamp) -> Result<(), Mismatch> {
     ensure(now <= offer, Clause::Expiry, format_args!("a run at {now}"), format_args!("none after {offer}"))?;
-    ensure(agreement <= offer, Clause::Expiry, format_args!("its end at {agreement}"), format_args!("{offer} at the latest"))
+    ensure(
+        agreement <= offer,
+        Clause::Expiry,
+        format_args!("its end at {agreement}"),
+        format_args!("{offer} at the latest"),
+    )
 }
 
 fn compare_runs(so_far: u64, most: u64) -> Result<(), Mismatch> {
@@ -265,8 +270,7 @@ fn compare_datasets(
     sources: &Sources,
 ) -> Result<(), Mismatch> {
     for (name, DatasetTerms { owner, source }) in datasets {
-        let (clause, admitted) =
-            if owner == party { (Clause::Datasets, own) } else { (Clause::CoDatasets, others) };
+        let (clause, admitted) = if owner == party { (Clause::Datasets, own) } else { (Clause::CoDatasets, others) };
         ensure(
             admitted.iter().any(|admitted| covered(name, source, admitted, sources)),
             clause,
@@ -346,15 +350,9 @@ impl ComputationTerms<'_> {
 
 fn compare_broker(broker: &BrokerTerms, admitted: &BTreeMap<PublicKey, String>) -> Result<(), Mismatch> {
     let BrokerTerms { key, log, address: _, policy: _ } = broker; // an address is a hint; the policy is compared by itself
-    let admitted_log = admitted
-        .get(key)
-        .ok_or_else(|| mismatch(Clause::Broker, format_args!("`{key}`"), listed(admitted.keys())))?;
-    ensure(
-        log == admitted_log,
-        Clause::BrokerLog,
-        crate::words::quoted(log),
-        crate::words::quoted(admitted_log),
-    )
+    let admitted_log =
+        admitted.get(key).ok_or_else(|| mismatch(Clause::Broker, format_args!("`{key}`"), listed(admitted.keys())))?;
+    ensure(log == admitted_log, Clause::BrokerLog, crate::words::quoted(log), crate::words::quoted(admitted_log))
 }
 
 /// At least as many cosignatures, and only of witnesses that the offer knows.

@@ -159,9 +159,8 @@ impl InForce<Agreement> {
             let missing = || RunRefusal::VersionMissing(dataset.clone());
             let digest = versions.get(dataset).ok_or_else(missing)?;
             let source = self.sources().get(dataset).ok_or_else(missing)?;
-            let manifest = source
-                .version(digest)
-                .map_err(|fault| RunRefusal::Version { dataset: dataset.clone(), fault })?;
+            let manifest =
+                source.version(digest).map_err(|fault| RunRefusal::Version { dataset: dataset.clone(), fault })?;
             let owner = self.agreement().datasets.get(dataset).map(|terms| terms.owner.clone()).ok_or_else(missing)?;
             let input = Input { digest: *digest, manifest: manifest.clone(), owner, columns: columns.clone() };
             inputs.insert(dataset.clone(), input);

@@ -164,7 +164,7 @@ impl SoundAgreement {
             datasets,
             computations,
             broker,
-            workers: _,     // sound by its own constructor
+            workers: _, // sound by its own constructor
             witnesses,
             release,
             expires: _,     // decided with the time
@@ -318,7 +318,9 @@ fn check_broker(broker: &BrokerTerms) -> Result<(), ShapeError> {
     let good = address.len() <= MAX_ADDRESS
         && address.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
         && address.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+            !host.is_empty()
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
         });
     if good { Ok(()) } else { Err(ShapeError::BrokerAddress(address.clone())) }
 }

@@ -43,7 +43,9 @@ pub enum VersionFault {
     #[error("its owner revoked it")]
     Revoked,
     /// Its key has not been deposited.
-    #[error("its key has not been deposited with the broker\nhint: its owner deposits it with `glovebox agree` or `glovebox offer`")]
+    #[error(
+        "its key has not been deposited with the broker\nhint: its owner deposits it with `glovebox agree` or `glovebox offer`"
+    )]
     NotDeposited,
     /// It is not the version, or not of the series, that the agreement names; or its manifest is unknown.
     #[error("the agreement does not cover it")]

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use attest::{
-    AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, ReferenceValue, TpmPolicy,
-};
+use attest::{AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, ReferenceValue, TpmPolicy};
 
 /// The part in which a policy is looser.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +75,11 @@ fn compare_register(found: &[ReferenceValue], known: &ReferenceValue) -> Result<
     let ReferenceValue { pcr, values } = known;
     let part = "Reference Values";
     let Some(found) = found.iter().find(|found| found.pcr == *pcr) else {
-        return Err(looser(part, format_args!("none for register {pcr}"), format_args!("{} values for it", values.len())));
+        return Err(looser(
+            part,
+            format_args!("none for register {pcr}"),
+            format_args!("{} values for it", values.len()),
+        ));
     };
     let accepted: BTreeSet<&String> = values.iter().collect();
     match found.values.iter().find(|value| !accepted.contains(value)) {
@@ -98,4 +100,3 @@ fn ensure(
 fn looser(part: &'static str, found: impl std::fmt::Display, admitted: impl std::fmt::Display) -> Looser {
     Looser { part, found: found.to_string(), admitted: admitted.to_string() }
 }
-

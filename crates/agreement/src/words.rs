@@ -88,11 +88,7 @@ pub struct Change {
 impl Summary {
     /// Puts an agreement into words. `manifests` are those at hand, by dataset name, one version of each; the rules of a dataset whose manifest is
     /// missing are said to be unknown. `reader` is the signing key of the person who reads, who is then called "you".
-    pub fn of(
-        sound: &SoundAgreement,
-        manifests: &BTreeMap<String, Manifest>,
-        reader: Option<&PublicKey>,
-    ) -> Summary {
+    pub fn of(sound: &SoundAgreement, manifests: &BTreeMap<String, Manifest>, reader: Option<&PublicKey>) -> Summary {
         let reader = reader.and_then(|key| sound.party(key)).map(str::to_owned);
         let mut writer = Writer { statements: Vec::new(), reader };
         let Agreement {
@@ -274,7 +270,10 @@ impl Writer {
     ) {
         let Computation { engine, text, columns, recipients, charge: cost } = computation;
         let to = recipients.iter().map(|recipient| self.who(recipient)).collect::<Vec<_>>().join(", ");
-        let says = format!("the result of `{name}` can be opened by {to}, and by nobody else, whoever asks for it; {}", charge(cost));
+        let says = format!(
+            "the result of `{name}` can be opened by {to}, and by nobody else, whoever asks for it; {}",
+            charge(cost)
+        );
         self.add(Topic::Results, name, says);
         for (dataset, columns) in columns {
             let owner = datasets.get(dataset).map(|terms| self.who(&terms.owner)).unwrap_or_default();

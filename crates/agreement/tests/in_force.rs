@@ -167,9 +167,7 @@ fn computations_read_columns_that_exist_and_are_not_hidden() {
         room.consent_all();
         room.decide()
     };
-    let refused = |fault| {
-        Err(NotInForce::Column { computation: "by-arm".into(), dataset: "hospital".into(), fault })
-    };
+    let refused = |fault| Err(NotInForce::Column { computation: "by-arm".into(), dataset: "hospital".into(), fault });
     assert_eq!(column("name"), refused(ColumnFault::Hidden("name".into())));
     assert_eq!(column("nmae"), refused(ColumnFault::Unknown("nmae".into())));
     let blob = Manifest { contents: Contents::Blob {}, ..manifest_of("hospital", &hospital().public(), 1) };
@@ -186,10 +184,7 @@ fn two_versions_of_one_dataset_cannot_stand_side_by_side() {
     room.agreement.datasets.insert("later".into(), DatasetTerms { owner: "hospital".into(), source });
     room.manifests.push(second);
     room.consent_all();
-    assert_eq!(
-        room.decide(),
-        Err(NotInForce::SameDataset { first: "hospital".into(), second: "later".into() })
-    );
+    assert_eq!(room.decide(), Err(NotInForce::SameDataset { first: "hospital".into(), second: "later".into() }));
 }
 
 #[test]
@@ -246,10 +241,7 @@ fn rotation_carries_a_party_on() {
     assert_eq!(permitted.requester(), "university");
     assert_eq!(permitted.recipients()["university"], identity(&newer));
     for ended in [university(), new.clone()] {
-        assert_eq!(
-            room.permit(room.run(), &ended),
-            Err(RunRefusal::EndedKey(ended.public(), "university".into()))
-        );
+        assert_eq!(room.permit(room.run(), &ended), Err(RunRefusal::EndedKey(ended.public(), "university".into())));
     }
     room.consents.pop();
     assert!(matches!(room.decide(), Err(NotInForce::ConsentMissing(_))));
@@ -328,10 +320,7 @@ fn each_fault_of_a_run_has_its_own_refusal() {
     let by = university();
     assert_eq!(refused(&|_| (), &stranger()), RunRefusal::NotAParty(stranger().public()));
     assert_eq!(refused(&|run| run.agreement = other, &by), RunRefusal::OtherAgreement(other));
-    assert_eq!(
-        refused(&|run| run.computation = "by-leg".into(), &by),
-        RunRefusal::UnknownComputation("by-leg".into())
-    );
+    assert_eq!(refused(&|run| run.computation = "by-leg".into(), &by), RunRefusal::UnknownComputation("by-leg".into()));
     let agreed = room.run().program;
     assert_eq!(
         refused(&|run| run.program = other, &by),
@@ -345,10 +334,7 @@ fn each_fault_of_a_run_has_its_own_refusal() {
     let fault = VersionFault::NotCovered;
     assert_eq!(refused(&swap_version, &by), RunRefusal::Version { dataset: "registry".into(), fault });
     let elsewhere = addressed_to(room.run(), &by, &stranger().public());
-    assert_eq!(
-        room.decide().unwrap().permit(&elsewhere, now()),
-        Err(RunRefusal::OtherBroker(stranger().public()))
-    );
+    assert_eq!(room.decide().unwrap().permit(&elsewhere, now()), Err(RunRefusal::OtherBroker(stranger().public())));
 }
 
 #[test]

@@ -1,5 +1,12 @@
 //! Offers: each clause, when the agreement is looser than it in that clause alone.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, dropping_copy_types)]
+#![allow(
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    dropping_copy_types
+)]
 
 mod common;
 
@@ -52,18 +59,27 @@ fn every_looser_field_of_the_agreement_fails_its_clause() {
         (Clause::Expiry, Box::new(|agreement| agreement.expires += SignedDuration::from_nanos(1))),
         (Clause::Purpose, Box::new(|agreement| agreement.purpose.push('!'))),
         (Clause::Predecessor, Box::new(|agreement| agreement.predecessor = Some(Digest::of(b"old")))),
-        (Clause::Parties, Box::new(|agreement| {
-            agreement.parties.insert("extra".into(), PartyTerms { identity: identity(&stranger()) });
-        })),
+        (
+            Clause::Parties,
+            Box::new(|agreement| {
+                agreement.parties.insert("extra".into(), PartyTerms { identity: identity(&stranger()) });
+            }),
+        ),
         (Clause::Computations, Box::new(|agreement| by_arm(agreement).text.push(' '))),
-        (Clause::Computations, Box::new(|agreement| {
-            let mut second = by_arm(agreement).clone();
-            second.text = "SELECT 1".into();
-            agreement.computations.insert("second".into(), second);
-        })),
-        (Clause::Columns, Box::new(|agreement| {
-            by_arm(agreement).columns.get_mut("hospital").unwrap().insert("cd4".into());
-        })),
+        (
+            Clause::Computations,
+            Box::new(|agreement| {
+                let mut second = by_arm(agreement).clone();
+                second.text = "SELECT 1".into();
+                agreement.computations.insert("second".into(), second);
+            }),
+        ),
+        (
+            Clause::Columns,
+            Box::new(|agreement| {
+                by_arm(agreement).columns.get_mut("hospital").unwrap().insert("cd4".into());
+            }),
+        ),
         (Clause::Recipients, Box::new(|agreement| drop(by_arm(agreement).recipients.insert("registry".into())))),
         (Clause::BrokerLog, Box::new(|agreement| agreement.broker.log = "other+00000000+AAAA".into())),
         (Clause::Witnesses, Box::new(|agreement| agreement.witnesses.required = 0)),
@@ -89,12 +105,22 @@ fn every_tighter_field_of_the_offer_fails_its_clause() {
         (Clause::Datasets, Box::new(|offer| offer.datasets.clear())),
         (Clause::CoDatasets, Box::new(|offer| offer.co_datasets.clear())),
         (Clause::Computations, Box::new(|offer| offer.computations.clear())),
-        (Clause::Columns, Box::new(|offer| {
-            offer.computations.values_mut().for_each(BTreeMap::clear);
-        })),
-        (Clause::Columns, Box::new(|offer| {
-            offer.computations.values_mut().flat_map(BTreeMap::values_mut).for_each(|columns| drop(columns.remove("arm")));
-        })),
+        (
+            Clause::Columns,
+            Box::new(|offer| {
+                offer.computations.values_mut().for_each(BTreeMap::clear);
+            }),
+        ),
+        (
+            Clause::Columns,
+            Box::new(|offer| {
+                offer
+                    .computations
+                    .values_mut()
+                    .flat_map(BTreeMap::values_mut)
+                    .for_each(|columns| drop(columns.remove("arm")));
+            }),
+        ),
         (Clause::Recipients, Box::new(|offer| offer.recipients = BTreeSet::<PublicKey>::new())),
         (Clause::Broker, Box::new(|offer| offer.brokers.clear())),
         (Clause::BrokerLog, Box::new(|offer| drop(offer.brokers.insert(broker().public(), "x+0+y".into())))),

@@ -39,10 +39,7 @@ fn names_are_names_and_no_paths() {
 fn text_that_deceives_the_eye_is_refused() {
     for c in ['\u{202e}', '\u{2066}', '\u{200b}', '\u{1b}', '\r', '\0', '\u{feff}', '\u{e0041}', '\u{85}'] {
         let fault = TextFault::Character(u32::from(c));
-        assert_eq!(
-            refused(|agreement| agreement.purpose = format!("good{c}bad")),
-            ShapeError::Purpose(fault),
-        );
+        assert_eq!(refused(|agreement| agreement.purpose = format!("good{c}bad")), ShapeError::Purpose(fault),);
         assert_eq!(
             refused(|agreement| by_arm(agreement).text.push(c)),
             ShapeError::ComputationText { computation: "by-arm".into(), fault },
@@ -66,14 +63,8 @@ fn references_lead_somewhere() {
         refused(|agreement| drop(by_arm(agreement).recipients.insert("nobody".into()))),
         ShapeError::UnknownRecipient { computation: "by-arm".into(), recipient: "nobody".into() },
     );
-    assert_eq!(
-        refused(|agreement| by_arm(agreement).recipients.clear()),
-        ShapeError::NoRecipient("by-arm".into()),
-    );
-    assert_eq!(
-        refused(|agreement| by_arm(agreement).columns.clear()),
-        ShapeError::ReadsNothing("by-arm".into()),
-    );
+    assert_eq!(refused(|agreement| by_arm(agreement).recipients.clear()), ShapeError::NoRecipient("by-arm".into()),);
+    assert_eq!(refused(|agreement| by_arm(agreement).columns.clear()), ShapeError::ReadsNothing("by-arm".into()),);
     assert_eq!(
         refused(|agreement| drop(agreement.datasets.remove("registry"))),
         ShapeError::UnknownDataset { computation: "by-arm".into(), dataset: registry.clone() },

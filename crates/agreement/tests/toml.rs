@@ -22,7 +22,9 @@ fn every_vector_is_read_or_refused_in_these_words() {
         let (header, body) = text.split_once("\n-----\n").unwrap();
         let (kind, expected) = header.split_once("\nexpect:").unwrap();
         let found = match kind {
-            "kind: rules" => RulesFile::parse("file.toml", body.as_bytes()).and_then(|rules| rules.apply(&table())).map(|_| ()),
+            "kind: rules" => {
+                RulesFile::parse("file.toml", body.as_bytes()).and_then(|rules| rules.apply(&table())).map(|_| ())
+            }
             "kind: agreement" => AgreementFile::parse("file.toml", body.as_bytes(), read).map(|_| ()),
             other => panic!("{path:?}: {other}"),
         };
@@ -152,7 +154,13 @@ fn spelt_out_broker_and_policies_equal_the_files() {
     };
     let key = broker().public();
     let text = AGREEMENT
-        .replace("file = \"broker.json\"", &format!("key = \"{key}\"\nlog = \"{LOG}\"\naddress = \"127.0.0.1:7143\"\n[broker.policy]\n{}", policy("broker")))
+        .replace(
+            "file = \"broker.json\"",
+            &format!(
+                "key = \"{key}\"\nlog = \"{LOG}\"\naddress = \"127.0.0.1:7143\"\n[broker.policy]\n{}",
+                policy("broker")
+            ),
+        )
         .replace("file = \"workers.json\"", &policy("worker"));
     let draft = AgreementFile::parse("a.toml", text.as_bytes(), read).unwrap();
     let expected = Room::proposed().agreement;

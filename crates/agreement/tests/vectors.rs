@@ -125,13 +125,21 @@ fn cases() -> Vec<(&'static str, Room, Timestamp)> {
         ("manifest-missing", change(&|room| drop(room.manifests.pop())), now()),
         ("not-deposited", change(&|room| room.deposited.clear()), now()),
         ("superseded", change(&|room| room.superseded_by = Some(Digest::of(b"successor"))), now()),
-        ("rotation-cycle", change(&|room| {
-            room.rotate(&university(), &key(11));
-            room.rotate(&key(11), &university());
-        }), now()),
-        ("no-tick", change(&|room| {
-            room.agreement.release.tick_ms = 0;
-            room.consent_all();
-        }), now()),
+        (
+            "rotation-cycle",
+            change(&|room| {
+                room.rotate(&university(), &key(11));
+                room.rotate(&key(11), &university());
+            }),
+            now(),
+        ),
+        (
+            "no-tick",
+            change(&|room| {
+                room.agreement.release.tick_ms = 0;
+                room.consent_all();
+            }),
+            now(),
+        ),
     ]
 }

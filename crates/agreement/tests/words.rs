@@ -1,5 +1,5 @@
 //! What a party reads before it consents.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::type_complexity, clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod common;
 

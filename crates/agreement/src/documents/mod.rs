@@ -11,7 +11,8 @@ mod party;
 mod run;
 
 pub use agreement::{
-    Agreement, BrokerTerms, Charge, Computation, DatasetSource, DatasetTerms, Engine, PartyTerms, ReleaseTerms, WitnessTerms,
+    Agreement, BrokerTerms, Charge, Computation, DatasetSource, DatasetTerms, Engine, PartyTerms, ReleaseTerms,
+    WitnessTerms,
 };
 pub use consent::{Consent, Deposit, Proposal, Revocation, Revoked, Rotation};
 pub use manifest::{Column, ColumnRule, ColumnType, Contents, DatasetId, Manifest, SealedFile, SeriesId, TableRules};

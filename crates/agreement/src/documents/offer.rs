@@ -52,6 +52,9 @@ impl Predicate for Offer {
     const TYPE: &'static str = "urn:glovebox:offer:v1";
 
     fn subject(&self) -> Subject {
-        Subject { name: "offer".to_owned(), digest: envelope::canonical::digest(&self.datasets).unwrap_or(Digest::from_bytes([0; 32])) }
+        Subject {
+            name: "offer".to_owned(),
+            digest: envelope::canonical::digest(&self.datasets).unwrap_or(Digest::from_bytes([0; 32])),
+        }
     }
 }

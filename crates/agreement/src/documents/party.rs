@@ -23,7 +23,9 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not four parts after the right prefix.
-    #[error("this is not a party's identity: it must be one line of four parts that starts with `{PREFIX}.`\nhint: copy the whole line that `glovebox init` or `glovebox status` printed")]
+    #[error(
+        "this is not a party's identity: it must be one line of four parts that starts with `{PREFIX}.`\nhint: copy the whole line that `glovebox init` or `glovebox status` printed"
+    )]
     Form,
     /// The signing key is no key.
     #[error("the identity's signing key is not an Ed25519 key")]
@@ -32,7 +34,9 @@ pub enum IdentityError {
     #[error("the identity's recipient is not an age recipient (`age1` and 58 characters)")]
     Recipient,
     /// The signing key did not vouch for this recipient.
-    #[error("the identity's parts do not belong together: its signing key did not vouch for its recipient\nhint: copy the whole line again from its owner")]
+    #[error(
+        "the identity's parts do not belong together: its signing key did not vouch for its recipient\nhint: copy the whole line again from its owner"
+    )]
     Vouch,
 }
 
@@ -113,10 +117,15 @@ fn vouch_digest(recipient: &str) -> Digest {
 fn check_recipient(recipient: &str) -> Result<(), IdentityError> {
     const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     let digits = recipient.strip_prefix("age1").ok_or(IdentityError::Recipient)?;
-    if digits.len() == 58 && digits.chars().all(|c| BECH32.contains(c)) { Ok(()) } else { Err(IdentityError::Recipient) }
+    if digits.len() == 58 && digits.chars().all(|c| BECH32.contains(c)) {
+        Ok(())
+    } else {
+        Err(IdentityError::Recipient)
+    }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

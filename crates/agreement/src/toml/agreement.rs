@@ -68,8 +68,17 @@ impl AgreementFile {
         let document = Document::parse(file, bytes)?;
         let root = document.root();
         root.only(&[
-            "name", "purpose", "expires", "predecessor", "parties", "datasets", "computations", "broker", "workers",
-            "witnesses", "release",
+            "name",
+            "purpose",
+            "expires",
+            "predecessor",
+            "parties",
+            "datasets",
+            "computations",
+            "broker",
+            "workers",
+            "witnesses",
+            "release",
         ])?;
         let name = named(&root.need("name", "name = \"readmissions\"")?, Named::Agreement)?;
         let purpose = root.need("purpose", "purpose = \"why the parties compute\"")?;
@@ -197,7 +206,9 @@ fn datasets(
         table.only(&["owner", "manifest", "series"])?;
         let owner = party(&table.need("owner", "owner = \"hospital\"")?, parties)?;
         let (source, manifest) = match (table.get("manifest"), table.get("series")) {
-            (Some(version), None) => source(&version, files, |manifest| Ok(DatasetSource::Version(*manifest.digest())))?,
+            (Some(version), None) => {
+                source(&version, files, |manifest| Ok(DatasetSource::Version(*manifest.digest())))?
+            }
             (None, Some(series)) => source(&series, files, |manifest| {
                 manifest.value().series().map(DatasetSource::Series).map_err(|error| series.fault(error))
             })?,
@@ -261,7 +272,8 @@ fn check_manifest(
     if manifest.value().broker != *broker {
         let named = &manifest.value().broker;
         let hint = "its owner seals it for this broker, or `[broker]` names that one";
-        return Err(value.fault(format!("its manifest names the broker `{named}`, not the one of this agreement\nhint: {hint}")));
+        return Err(value
+            .fault(format!("its manifest names the broker `{named}`, not the one of this agreement\nhint: {hint}")));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::{shape::deceives, words::quoted};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TomlError {
     /// Where.
-    pub place: Place,
+    pub place: Box<Place>,
     /// What.
     pub problem: Problem,
 }
@@ -202,7 +202,7 @@ impl<'d, 'i> Table<'d, 'i> {
         })
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Box<Place> {
         place(self.document.file, self.document.text, self.span.clone())
     }
 }
@@ -251,12 +251,9 @@ impl<'d, 'i> Value<'d, 'i> {
 
     pub(crate) fn table(&self) -> Result<Table<'d, 'i>, TomlError> {
         match self.value {
-            DeValue::Table(entries) => Ok(Table {
-                document: self.document,
-                path: self.path.clone(),
-                span: self.span.clone(),
-                entries,
-            }),
+            DeValue::Table(entries) => {
+                Ok(Table { document: self.document, path: self.path.clone(), span: self.span.clone(), entries })
+            }
             other => Err(self.wrong_type("a table", other)),
         }
     }
@@ -329,7 +326,7 @@ impl<'d, 'i> Value<'d, 'i> {
         self.document.error(self.span.clone(), problem)
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Box<Place> {
         place(self.document.file, self.document.text, self.span.clone())
     }
 
@@ -349,7 +346,8 @@ impl<'d, 'i> Value<'d, 'i> {
 
 impl fmt::Display for TomlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TomlError { place: Place { file, line, column, text, width }, problem } = self;
+        let TomlError { place, problem } = self;
+        let Place { file, line, column, text, width } = place.as_ref();
         let margin = line.to_string().len();
         write!(f, "{} line {line}, column {column}: {problem}", quoted(file))?;
         if !text.is_empty() {
@@ -374,7 +372,9 @@ impl fmt::Display for Problem {
             Problem::TooLarge(bytes) => write!(f, "the file has {bytes} bytes; at most {MAX_FILE} are read"),
             Problem::NotText => f.write_str("the file is not UTF-8 text"),
             Problem::UnknownKey { key, nearest: _, known: _ } => write!(f, "unknown key {}", quoted(key)),
-            Problem::MissingKey { table, key, example: _ } if table.is_empty() => write!(f, "the key `{key}` is missing"),
+            Problem::MissingKey { table, key, example: _ } if table.is_empty() => {
+                write!(f, "the key `{key}` is missing")
+            }
             Problem::MissingKey { table, key, example: _ } => {
                 write!(f, "the key `{key}` is missing in {}", quoted(table))
             }
@@ -400,12 +400,11 @@ impl Problem {
         match self {
             Problem::Syntax(_) | Problem::TooLarge(_) => None,
             Problem::NotText => Some("save it as UTF-8".to_owned()),
-            Problem::UnknownKey { key: _, nearest, known } | Problem::UnknownName { what: _, name: _, nearest, known } => {
-                Some(match nearest {
-                    Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => format!("known here: {}", known.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", ")),
-                })
-            }
+            Problem::UnknownKey { key: _, nearest, known }
+            | Problem::UnknownName { what: _, name: _, nearest, known } => Some(match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("known here: {}", known.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", ")),
+            }),
             Problem::MissingKey { table: _, key: _, example } => Some(format!("add `{example}`")),
             Problem::WrongType { key: _, expected, found: _ } => match *expected {
                 "a text in quotes" => Some("put it in quotes".to_owned()),
@@ -417,9 +416,9 @@ impl Problem {
             Problem::Value { key: _, reason: _, hint }
             | Problem::Refused { key: _, reason: _, hint }
             | Problem::File { path: _, reason: _, hint } => hint.clone(),
-            Problem::ColumnsWithoutRule(_) => {
-                Some("give each a rule under `[columns]`, or set `other_columns = \"hidden\"` in `[dataset]`".to_owned())
-            }
+            Problem::ColumnsWithoutRule(_) => Some(
+                "give each a rule under `[columns]`, or set `other_columns = \"hidden\"` in `[dataset]`".to_owned(),
+            ),
         }
     }
 }
@@ -441,7 +440,7 @@ fn split_hint(message: &str) -> (String, Option<String>) {
     }
 }
 
-fn place(file: &str, text: &str, span: Range<usize>) -> Place {
+fn place(file: &str, text: &str, span: Range<usize>) -> Box<Place> {
     let before = text.get(..span.start).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let rest = text.get(line_start..).unwrap_or("");
@@ -450,13 +449,13 @@ fn place(file: &str, text: &str, span: Range<usize>) -> Place {
     let meant = text.get(span).unwrap_or("").lines().next().unwrap_or("").chars().count();
     let shown: String = whole.chars().take(MAX_LINE).map(|c| if deceives(c) { ' ' } else { c }).collect();
     let room = shown.chars().count().saturating_sub(column - 1);
-    Place {
+    Box::new(Place {
         file: file.to_owned(),
         line: before.matches('\n').count() + 1,
         column,
         text: shown,
         width: meant.clamp(1, room.max(1)),
-    }
+    })
 }
 
 const MAX_FILE: usize = 1 << 20;

@@ -19,7 +19,7 @@ pub struct RulesFile {
     rules: TableRules,
     columns: BTreeMap<String, Wanted>,
     hide_others: bool,
-    place: Place,
+    place: Box<Place>,
 }
 
 /// A column of the table that shall be sealed.
@@ -37,7 +37,7 @@ pub struct SourceColumn {
 struct Wanted {
     kind: Option<ColumnType>,
     rule: ColumnRule,
-    place: Place,
+    place: Box<Place>,
 }
 
 impl RulesFile {
@@ -87,7 +87,8 @@ impl RulesFile {
     /// A column of the file that the table lacks, a column of the table without rule, a rule that does not fit the type; with the place.
     pub fn apply(&self, table: &[SourceColumn]) -> Result<Contents, TomlError> {
         let names: Vec<&str> = table.iter().map(|column| column.name.as_str()).collect();
-        for (column, wanted) in self.columns.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
+        let mut extra = self.columns.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        if let Some((column, wanted)) = extra.next() {
             let problem = Problem::UnknownName {
                 what: "a column of the table",
                 name: column.clone(),
@@ -142,8 +143,9 @@ fn wanted(value: &Value<'_, '_>) -> Result<Wanted, TomlError> {
         Rule::Entity => {
             table.only(&["rule", "type", "domain"])?;
             let domain = table.need("domain", "domain = \"patient\"")?;
-            check_name(Named::Dataset, domain.string()?)
-                .map_err(|_| domain.value_error("is not the name of a population".to_owned(), Some("such as `patient`".to_owned())))?;
+            check_name(Named::Dataset, domain.string()?).map_err(|_| {
+                domain.value_error("is not the name of a population".to_owned(), Some("such as `patient`".to_owned()))
+            })?;
             ColumnRule::Entity { domain: domain.string()?.to_owned() }
         }
         Rule::Measure => {
@@ -193,7 +195,9 @@ fn thresholds(dataset: &Table<'_, '_>, columns: &BTreeMap<String, Wanted>) -> Re
             problem: Problem::Value {
                 key: format!("columns.{name}"),
                 reason: "cannot be protected, since no column is the entity".to_owned(),
-                hint: Some("give the column that names the person `{ rule = \"entity\", domain = \"patient\" }`".to_owned()),
+                hint: Some(
+                    "give the column that names the person `{ rule = \"entity\", domain = \"patient\" }`".to_owned(),
+                ),
             },
         }),
         (None, None) => Ok(TableRules { min_entities: 1, max_rows_per_entity: MAX_THRESHOLD }),

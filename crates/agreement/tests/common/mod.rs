@@ -1,5 +1,13 @@
 //! One small room: a hospital and a registry with a table each, a university that receives, a broker.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +26,8 @@ use jiff::{SignedDuration, Timestamp};
 pub const AUTHORITY: &str = include_str!("authority.pem");
 pub const OTHER_AUTHORITY: &str = include_str!("other-authority.pem");
 pub const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
-pub const SQL: &str = "SELECT arm, count(DISTINCT patient_id) FROM hospital JOIN registry USING (patient_id) GROUP BY arm";
+pub const SQL: &str =
+    "SELECT arm, count(DISTINCT patient_id) FROM hospital JOIN registry USING (patient_id) GROUP BY arm";
 pub const LOG: &str = "broker.example/log+1a2b3c4d+AQIDBAUGBwgJ";
 
 pub fn now() -> Timestamp {
@@ -249,7 +258,8 @@ impl Room {
     }
 
     pub fn run(&self) -> Run {
-        let versions = self.agreement.datasets.keys().cloned().zip(self.manifests.iter().map(|m| *m.digest())).collect();
+        let versions =
+            self.agreement.datasets.keys().cloned().zip(self.manifests.iter().map(|m| *m.digest())).collect();
         Run {
             agreement: self.agreement.digest().unwrap(),
             computation: "by-arm".into(),
