@@ -93,7 +93,7 @@ struct Held {
     lease: Lease,
     deadline: Instant,
     binding: BindingParts,
-    released_at: Instant,
+    asked: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
             .map_err(|_| RunFailure::Keys)?;
         let keys: Keys = serde_json::from_slice(&opened).map_err(|_| RunFailure::Keys)?;
         let deadline = deadline(asked, lease.lasts_ms, permitted.release().lease_seconds);
-        Ok(Held { keys, lease, deadline, binding, released_at: Instant::now() })
+        Ok(Held { keys, lease, deadline, binding, asked })
     }
 
     /// What the broker signed about the release is what happened here: a receipt that said anything else would not verify.
@@ -297,7 +297,7 @@ impl<'a> Session<'a> {
         };
         let signed = Signed::sign(addressed, &self.machine.signing).map_err(|_| RunFailure::Seal)?;
         debug_assert_eq!(held.binding.keys.signing, *self.machine.signing.public().as_bytes());
-        self.under_lease(grounds, held, until_tick(held.released_at, permitted.release().tick_ms)).await?;
+        self.under_lease(grounds, held, until_tick(held.asked, permitted.release().tick_ms)).await?;
         let finished = Finished { statement: signed.envelope().clone(), rules, output: Bytes(sealed) };
         let _: Accepted = self.broker.post(path::WORKER_RESULT, &finished).await?;
         Ok(())
@@ -407,13 +407,18 @@ fn deadline(asked: Instant, lasts_ms: u64, agreed_seconds: u32) -> Instant {
     asked + Duration::from_millis(lasts_ms).min(Duration::from_secs(agreed_seconds.into()))
 }
 
-/// Sleeps until the next multiple of the tick since the keys came, so that how long the work took tells little.
+/// Sleeps until shortly before a multiple of the tick since the keys were asked for, so that how long the work took tells
+/// little. The broker lets results leave at those multiples; the lead is for the way there.
 async fn until_tick(since: Instant, tick_ms: u32) {
     let tick = Duration::from_millis(u64::from(tick_ms.max(1)));
-    let ticks = since.elapsed().as_millis() / tick.as_millis() + 1;
-    let at = since + tick * u32::try_from(ticks).unwrap_or(u32::MAX);
+    let lead = (tick / 10).min(LONGEST_LEAD);
+    let ticks = (since.elapsed() + lead).as_millis() / tick.as_millis() + 1;
+    let at = since + tick * u32::try_from(ticks).unwrap_or(u32::MAX) - lead;
     tokio::time::sleep_until(at.into()).await;
 }
+
+/// The most that a result is early at the broker.
+const LONGEST_LEAD: Duration = Duration::from_millis(100);
 
 /// Ends the work, and with it every key it holds, when its owner gives up.
 struct AbortOnDrop(tokio::task::JoinHandle<Result<Answer, engine::EngineError>>);
