@@ -202,3 +202,24 @@ async fn raw_alert(address: &str, bytes: &[u8]) -> Option<u8> {
         _ => None,
     }
 }
+
+#[tokio::test]
+async fn h4_a_silent_stranger_is_let_go_and_a_silent_worker_is_not() {
+    let (broker, worker) = (SigningKey::generate(), SigningKey::generate());
+    let identity = LeafIdentity::broker(&broker, now()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let service = tower::service_fn(|_: Request<Incoming>| async {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"1"))))
+    });
+    let bounds = Bounds { patience: std::time::Duration::from_millis(400), ..Bounds::default() };
+    tokio::spawn(async move { serve(listener, &identity, bounds, service, std::future::pending()).await });
+    let leaf = LeafIdentity::worker(&worker, now()).unwrap();
+    let mut working = Broker::connect(&address, &broker.public(), Some(&leaf)).await.unwrap();
+    let mut idle = Broker::connect(&address, &broker.public(), None).await.unwrap();
+    assert_eq!(idle.get::<u8>("/", None).await.unwrap(), 1);
+    assert_eq!(working.get::<u8>("/", None).await.unwrap(), 1);
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert!(matches!(idle.get::<u8>("/", None).await, Err(ClientError::Broken { .. })));
+    assert_eq!(working.get::<u8>("/", None).await.unwrap(), 1, "a run may take longer than that between two requests");
+}
