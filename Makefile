@@ -23,8 +23,9 @@ check: ## format, lints, documentation, layers, licences
 	$(CARGO) run --quiet -p xtask -- tidy
 	$(CARGO) run --quiet -p xtask -- licences
 
-bench: deps ## the measurements of docs/performance.md
-	$(CARGO) run --release -p bench
+bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" chooses
+	$(CARGO) build --release -p bench -p broker -p runtime --bins
+	$(CARGO_TARGET_DIR)/release/glovebox-bench --demo $(BIN)/glovebox $(PARTS)
 
 soak: deps ## 1,000 kills of the broker under 16 writers, and the like
 	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test -p broker --test store_kill -- --nocapture

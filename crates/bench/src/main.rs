@@ -30,9 +30,12 @@ struct Arguments {
     /// Challenges over the channel
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
     challenges: usize,
-    /// Where `glovebox`, `glovebox-broker` and `glovebox-worker` lie; beside this program if left out
+    /// Where `glovebox-broker` and `glovebox-worker` lie; beside this program if left out
     #[arg(long, value_name = "DIR", env = "GLOVEBOX_BIN_DIR")]
     bin_dir: Option<PathBuf>,
+    /// The `glovebox` whose demo is timed: the one that `make demo` builds; beside this program if left out
+    #[arg(long, value_name = "PROGRAM")]
+    demo: Option<PathBuf>,
     /// Prints JSON in place of the table
     #[arg(long)]
     json: bool,
@@ -110,7 +113,7 @@ async fn one(part: Part, arguments: &Arguments) -> Result<Vec<Row>, Failure> {
             let room = Room::start(&programs, folder, 2, &Digest::of(&binary)).await?;
             run::measure(room, &programs, folder, 10).await
         }
-        Part::Demo => Ok(programs::demo(&programs, folder)),
+        Part::Demo => Ok(programs::demo(&arguments.demo.clone().unwrap_or_else(|| programs.join("glovebox")), folder)),
         Part::Crates => Ok(programs::broker_crates()),
     }
 }

@@ -24,12 +24,11 @@ pub fn folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Plays the demo once.
-pub fn demo(programs: &Path, folder: &Path) -> Vec<Row> {
+/// Plays the demo once, with the roles that lie beside it.
+pub fn demo(program: &Path, folder: &Path) -> Vec<Row> {
     let limit = Limit::AtMost(60.0);
     let played = timed(|| {
-        let program = programs.join("glovebox");
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.arg("demo").arg("--dir").arg(folder.join("demo")).stdin(Stdio::null());
         let output = command.output().map_err(|error| format!("`{}` cannot be run: {error}", program.display()))?;
         if output.status.success() {
