@@ -222,7 +222,7 @@ impl CliError {
             CliError::Room(error) => match error {
                 RoomError::Client(error) => of_client(error),
                 RoomError::Appraisal(_) | RoomError::OtherLog { .. } => Status::Refused,
-                RoomError::Statement(_) | RoomError::Wrap(_) | RoomError::Random(_) => Status::Error,
+                RoomError::Statement(_) | RoomError::Wrap(_) => Status::Error,
             },
             CliError::Launch(error) => match error {
                 LaunchError::NotLoopback(_) | LaunchError::Runs(_) => Status::Refused,

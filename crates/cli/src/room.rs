@@ -1,33 +1,25 @@
 //! A party's conversation with its broker.
 //!
-//! Whoever deposits a key first appraises the broker, in this order and on the same connection:
-//!
-//! 1. the TLS handshake proves the broker's signing key (the agreement names it);
-//! 2. its endorsement key's certificate leads to a root of the agreement's policy, and its TPM opens a credential that this
-//!    party made for its attestation key;
-//! 3. its Evidence is bound to this connection, this party and a fresh nonce, and passes the agreement's policy.
+//! Whoever deposits a key first appraises the broker on the same connection ([`wire::attested`] has the steps, which workers take
+//! too); beside that, the broker's log must be the one that the agreement names.
 //!
 //! [`Attested`] is the proof that all this happened; it holds the only encapsulation key to which anything is wrapped, and it
 //! ends with the connection. Deliberately absent: a deposit without it.
 
-use attest::{
-    AppraisalError, AppraisalPolicy, AttestationResult, Endorsements, Evidence, Verifier,
-    binding::{BindingParts, ChannelKeys, Purpose},
-    tpm::{self, KeyClaim},
-};
+use attest::{AppraisalError, AppraisalPolicy, AttestationResult};
 use envelope::{
     Digest,
     statement::{Addressed, Predicate, Signed, StatementError},
     text::Bytes32,
-    wrap::{EncapsulationKey, WrapError, Wrapped},
+    wrap::{WrapError, Wrapped},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use wire::{
+    attested::{AttestedBroker, BrokerError},
     client::{Broker, ClientError},
-    messages::{Activated, Activation, BrokerDescription, BrokerEvidence, EvidenceRequest, path},
+    messages::{BrokerDescription, path},
 };
-use zeroize::Zeroizing;
 
 use crate::{home::BrokerAddress, output, wallet::Wallet};
 
@@ -40,8 +32,7 @@ pub(crate) struct Room {
 /// A connection to a broker whose Evidence passed the policy.
 pub(crate) struct Attested {
     room: Room,
-    result: AttestationResult,
-    ak: Digest,
+    proven: AttestedBroker,
 }
 
 /// Why the broker could not be reached or was not good enough.
@@ -67,9 +58,16 @@ pub(crate) enum RoomError {
     /// A key could not be wrapped.
     #[error(transparent)]
     Wrap(#[from] WrapError),
-    /// No randomness.
-    #[error("the system's random generator failed: {0}")]
-    Random(String),
+}
+
+impl From<BrokerError> for RoomError {
+    fn from(error: BrokerError) -> RoomError {
+        match error {
+            BrokerError::Client(error) => RoomError::Client(error),
+            BrokerError::Appraisal(error) => RoomError::Appraisal(error),
+            BrokerError::Other => RoomError::Client(ClientError::Answer("it describes another broker".to_owned())),
+        }
+    }
 }
 
 impl Room {
@@ -147,40 +145,9 @@ impl Room {
         if self.description.log != log {
             return Err(RoomError::OtherLog { expected: log.to_owned(), found: self.description.log });
         }
-        let claim = KeyClaim {
-            ak_public: self.description.ak_public.clone(),
-            ek_public: self.description.ek_public.clone(),
-            ek_certificates: self.description.ek_chain.clone(),
-        };
         let now = Timestamp::now();
-        let name = claim.ak_name().map_err(RoomError::Appraisal)?;
-        let (activation, credential) =
-            tpm::Activation::begin(claim, policy, now, random()?, &random()?).map_err(RoomError::Appraisal)?;
-        let credential = Activation { id_object: credential.id_object, encrypted_secret: credential.encrypted_secret };
-        let answer: Activated = self.broker.post(path::BROKER_ACTIVATE, &credential).await?;
-
-        let nonce = Bytes32::random();
-        let request = EvidenceRequest { nonce, asker: *wallet.key() };
-        let shown: BrokerEvidence = self.broker.post(path::BROKER_EVIDENCE, &request).await?;
-        // Every part is this end's own view; what the broker says it bound is not used.
-        let binding = BindingParts {
-            purpose: Purpose::BrokerDeposit { party: *wallet.key().as_bytes() },
-            keys: ChannelKeys {
-                channel: self.broker.leaf_spki().to_vec(),
-                encapsulation: self.description.encapsulation.as_bytes().to_vec(),
-                signing: *self.description.key.as_bytes(),
-            },
-            exporter: *self.broker.exporter(),
-            nonce: nonce.0,
-        }
-        .bind();
-        let Evidence::Tpm(evidence) = &shown.evidence;
-        let enrolled = activation.complete(&answer.secret.0, evidence, &binding).map_err(RoomError::Appraisal)?;
-        let endorsements = Endorsements::tpm(enrolled);
-        let result = Verifier::appraise(&shown.evidence, &endorsements, &binding, policy, Timestamp::now())
-            .map_err(RoomError::Appraisal)?;
-        let ak = digest_of_name(name.as_bytes());
-        Ok(Attested { room: self, result, ak })
+        let proven = AttestedBroker::appraise(&mut self.broker, &self.description, policy, wallet.key(), now).await?;
+        Ok(Attested { room: self, proven })
     }
 }
 
@@ -192,18 +159,17 @@ impl Attested {
 
     /// What the appraisal found.
     pub(crate) const fn result(&self) -> &AttestationResult {
-        &self.result
+        self.proven.result()
     }
 
     /// The digest in the TPM name of the attestation key that this party activated.
     pub(crate) const fn ak(&self) -> Digest {
-        self.ak
+        *self.proven.ak()
     }
 
     /// Wraps a secret to the encapsulation key that the Evidence was bound to.
     pub(crate) fn wrap(&self, secret: &[u8], purpose: &str, context: &[u8]) -> Result<Wrapped, RoomError> {
-        let key: &EncapsulationKey = &self.room.description.encapsulation;
-        Ok(key.wrap(secret, purpose, context)?)
+        Ok(self.proven.wrap(secret, purpose, context)?)
     }
 }
 
@@ -214,19 +180,6 @@ where
 {
     let addressed = Addressed { audience: *audience, nonce: Bytes32::random(), expires: Timestamp::now() + VALID, body };
     Signed::sign(addressed, wallet.signing())
-}
-
-/// TPM names are the algorithm's two bytes and the digest (TPM 2.0 Part 1, section 16). Names with another hash than SHA-256
-/// are digested, so that a consent always has 32 bytes.
-fn digest_of_name(name: &[u8]) -> Digest {
-    let digest = name.strip_prefix(&[0x00, 0x0b]).and_then(|digest| <[u8; 32]>::try_from(digest).ok());
-    digest.map_or_else(|| Digest::of(name), Digest::from_bytes)
-}
-
-fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, RoomError> {
-    let mut bytes = Zeroizing::new([0; N]);
-    getrandom::fill(bytes.as_mut()).map_err(|error| RoomError::Random(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// How long a statement may be on its way; the broker admits ten minutes.

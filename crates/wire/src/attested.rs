@@ -8,7 +8,8 @@
 //! 3. its Evidence is bound to this connection, this end's key and a fresh nonce, and passes the policy.
 //!
 //! [`AttestedBroker`] is the proof that all this happened, and holds the only encapsulation key to which anything is wrapped.
-//! Every part of the binding is this end's own view; what the broker says it bound is not used.
+//! Every part of the binding is this end's own view; what the broker says it bound is not used. The broker's log is not compared here:
+//! parties compare it with the agreement's, and a worker verifies everything under the agreement's log key anyway.
 
 use attest::{
     AppraisalError, AppraisalPolicy, AttestationResult, Endorsements, Evidence, Verifier,
@@ -44,7 +45,7 @@ pub enum BrokerError {
     /// The channel, or a refusal by the broker.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// It is another broker, or its log is another one.
+    /// It is another broker. Whether its log is the one that was agreed is for the caller, who knows the agreement.
     #[error("the broker describes itself as another one than was agreed")]
     Other,
     /// Its Evidence does not pass.

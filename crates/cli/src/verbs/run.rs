@@ -194,6 +194,8 @@ async fn fetch(
         return Err(CliError::OtherResult(submitted.id));
     }
     let (result_file, receipt_file) = places(out, &submitted.computation);
+    // The file has the one spelling in which `verify` reads it, however the broker spelt it.
+    let proof = receipt.to_bytes().map_err(CliError::Unwritable)?;
     files::write(&receipt_file, &proof, Readers::Everyone, taken)?;
     files::write(&result_file, &output, Readers::Everyone, taken)?;
     let recipients = submitted.agreement.computations.get(&submitted.computation).map(|computation| &computation.recipients);

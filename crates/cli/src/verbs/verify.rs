@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use agreement::documents::Identity;
-use envelope::{Digest, canonical};
+use envelope::Digest;
 use receipt::{Anchors, Receipt, Step};
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 /// Verifies.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let bytes = files::read(&args.receipt)?;
-    let receipt: Receipt = canonical::from_slice_loose(&bytes)
+    let receipt = Receipt::parse(&bytes)
         .map_err(|source| HomeError::Document { path: args.receipt.clone(), what: "a receipt", source })?;
     let anchors = Anchors {
         agreement: args.agreement.as_deref().map(|text| agreement(text, context)).transpose()?,
