@@ -1,0 +1,12 @@
+//! TCG event logs: parsed, replayed, their data checked.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    if let Ok(log) = attest::event_log::EventLog::parse(bytes) {
+        for bank in log.banks() {
+            let _ = log.replay(bank);
+            let _ = log.check_data(bank);
+        }
+        let _ = log.encode();
+    }
+});
