@@ -86,7 +86,9 @@ async fn all(arguments: Arguments) -> Result<Report, Failure> {
     for part in [Part::Tpch, Part::Seal, Part::Release, Part::Run, Part::Demo, Part::Crates] {
         if arguments.parts.is_empty() || arguments.parts.contains(&part) {
             let measured = one(part, &arguments).await;
-            rows.extend(measured.unwrap_or_else(|reason| vec![Row::missing(name(part), Limit::AtMost(0.0), words(&*reason))]));
+            rows.extend(
+                measured.unwrap_or_else(|reason| vec![Row::missing(name(part), Limit::AtMost(0.0), words(&*reason))]),
+            );
         }
     }
     Ok(Report { machine, rows })

@@ -18,7 +18,12 @@ pub fn median(values: &[f64]) -> f64 {
 /// The smallest value that at least this share of the list does not exceed.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let sorted = sorted(values);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a list"
+    )]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
@@ -54,7 +59,9 @@ pub fn timed<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(f64, T), F
 /// When there is no such process.
 pub fn resident(process: u32) -> Result<f64, Failure> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
     Ok(kilobytes.ok_or("the system does not tell a process's memory")? / 1024.0)
 }
 
@@ -67,7 +74,8 @@ pub fn machine() -> String {
     };
     let model = after(&read("/proc/cpuinfo"), "model name");
     let memory = after(&read("/proc/meminfo"), "MemTotal");
-    let gigabytes = memory.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<u64>().ok()).unwrap_or_default() >> 20;
+    let gigabytes =
+        memory.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<u64>().ok()).unwrap_or_default() >> 20;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg").split_whitespace().next().unwrap_or_default().to_owned();
     format!("{model}, {cores} cores, {gigabytes} GiB; load {load} at the start")

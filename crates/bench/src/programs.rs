@@ -55,9 +55,15 @@ pub fn broker_crates() -> Vec<Row> {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let crates: BTreeSet<String> = text.lines().map(|line| line.replace(" (proc-macro)", "")).collect();
-            let heavy = ["age", "parquet", "datafusion"].iter().filter(|heavy| crates.iter().any(|name| name.starts_with(&format!("{heavy} v"))));
+            let heavy = ["age", "parquet", "datafusion"]
+                .iter()
+                .filter(|heavy| crates.iter().any(|name| name.starts_with(&format!("{heavy} v"))));
             let heavy: Vec<&str> = heavy.copied().collect();
-            let note = if heavy.is_empty() { "no age, no Parquet, no SQL".to_owned() } else { format!("with {}", heavy.join(", ")) };
+            let note = if heavy.is_empty() {
+                "no age, no Parquet, no SQL".to_owned()
+            } else {
+                format!("with {}", heavy.join(", "))
+            };
             let count = crates.iter().filter(|name| !name.trim().is_empty()).count();
             Row::new(name, f64::from(u32::try_from(count).unwrap_or(u32::MAX)), "", limit, note)
         }

@@ -18,8 +18,8 @@ use wire::{
     channel::LeafIdentity,
     client::Broker,
     messages::{
-        Activation, Challenge, ChallengeRequest, ChallengeUse, EnrolChallenge, EnrolProof, EnrolRequest, Enrolled, Keys,
-        ReleaseRequest, ReleasedKeys, path,
+        Activation, Challenge, ChallengeRequest, ChallengeUse, EnrolChallenge, EnrolProof, EnrolRequest, Enrolled,
+        Keys, ReleaseRequest, ReleasedKeys, path,
     },
 };
 
@@ -63,7 +63,13 @@ pub async fn measure(room: Room, load: Load) -> Result<Vec<Row>, Failure> {
     let count = load.clients;
     let note = format!("{count} clients, {} exchanges; median {:.1} ms", together.times.len(), median(&together.times));
     rows.push(Row::new("release: complete exchanges", together.rate, "/s", Limit::AtLeast(300.0), note));
-    rows.push(Row::new("release: p99", quantile(&together.times, 0.99), "ms", Limit::AtMost(50.0), format!("{count} clients")));
+    rows.push(Row::new(
+        "release: p99",
+        quantile(&together.times, 0.99),
+        "ms",
+        Limit::AtMost(50.0),
+        format!("{count} clients"),
+    ));
     let note = format!("{:.0} exchanges/s; p99 {:.1} ms", alone.rate, quantile(&alone.times, 0.99));
     rows.push(Row::new("release: one client alone, median", median(&alone.times), "ms", Limit::None, note));
     rows.extend(challenges(&room, load).await?);
@@ -153,7 +159,8 @@ async fn challenges(room: &Arc<Room>, load: Load) -> Result<Vec<Row>, Failure> {
     let seconds = began.elapsed().as_secs_f64();
     let grown = resident(room.process())? - before;
     let count = f64::from(u32::try_from(load.challenges).unwrap_or(u32::MAX));
-    let note = format!("memory of the broker gained by {count} challenges, from {before:.0} MiB; {:.0}/s", count / seconds);
+    let note =
+        format!("memory of the broker gained by {count} challenges, from {before:.0} MiB; {:.0}/s", count / seconds);
     Ok(vec![Row::new("challenges over the channel", grown, "MiB", Limit::AtMost(8.0), note)])
 }
 
@@ -204,7 +211,8 @@ impl Client {
         let secret = Bytes(secret.to_vec());
         let proof = EnrolProof { request, token: asked.token, challenge: asked.challenge, secret, evidence, keys };
         let enrolled: Enrolled = client.broker.post(path::WORKER_PROVE, &proof).await?;
-        client.enrolment = *envelope::statement::Signed::<receipt::Enrolment>::verify(&enrolled.enrolment, &room.broker)?.digest();
+        client.enrolment =
+            *envelope::statement::Signed::<receipt::Enrolment>::verify(&enrolled.enrolment, &room.broker)?.digest();
         Ok(client)
     }
 

@@ -58,7 +58,13 @@ pub struct Report {
 
 impl Row {
     /// A figure with its verdict.
-    pub fn new(name: impl Into<String>, measured: f64, unit: &'static str, limit: Limit, note: impl Into<String>) -> Row {
+    pub fn new(
+        name: impl Into<String>,
+        measured: f64,
+        unit: &'static str,
+        limit: Limit,
+        note: impl Into<String>,
+    ) -> Row {
         let verdict = match limit {
             Limit::AtMost(most) if measured <= most => Verdict::Met,
             Limit::AtLeast(least) if measured >= least => Verdict::Met,
@@ -101,7 +107,9 @@ impl Report {
             lines.push([row.name.clone(), measured, limit, verdict.to_owned(), row.note.clone()]);
         }
         let mut text = format!("{}\n\n", self.machine);
-        let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..4).map(width).collect();
         for line in &lines {
             let mut cells = line.iter().zip(&widths).fold(String::new(), |mut cells, (cell, width)| {

@@ -43,7 +43,9 @@ pub async fn measure(room: Room, programs: &Path, folder: &Path, runs: usize) ->
                     let refusal = status.refusal.map(|refusal| format!("{}: {}", refusal.code, refusal.words));
                     return Err(format!("the run was refused: {}", refusal.unwrap_or_default()).into());
                 }
-                Phase::Approved | Phase::Running if began.elapsed() > PATIENCE => return Err("the run takes too long".into()),
+                Phase::Approved | Phase::Running if began.elapsed() > PATIENCE => {
+                    return Err("the run takes too long".into());
+                }
                 Phase::Approved | Phase::Running => tokio::time::sleep(Duration::from_millis(2)).await,
             }
         }

@@ -49,6 +49,7 @@ pub fn measure(scale: f64, repetitions: usize, folder: &Path) -> Result<Vec<Row>
         }
     }
     let (plain, sealed) = (median(&plain), median(&sealed));
-    let note = format!("lineitem at scale {scale}: {} MiB sealed, {:.2} s / {:.2} s", bytes >> 20, sealed / 1e3, plain / 1e3);
+    let note =
+        format!("lineitem at scale {scale}: {} MiB sealed, {:.2} s / {:.2} s", bytes >> 20, sealed / 1e3, plain / 1e3);
     Ok(vec![Row::new("sealing / writing plain Parquet", sealed / plain, "", Limit::AtMost(1.3), note)])
 }

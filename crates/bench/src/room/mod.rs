@@ -15,8 +15,9 @@ use std::{
 };
 
 use agreement::documents::{
-    Agreement, BrokerTerms, Charge, Column, ColumnRule, ColumnType, Computation, Consent, Contents, DatasetSource, DatasetTerms,
-    Deposit, Engine, Identity, Manifest, PartyTerms, Proposal, ReleaseTerms, Run, SealedFile, TableRules, WitnessTerms,
+    Agreement, BrokerTerms, Charge, Column, ColumnRule, ColumnType, Computation, Consent, Contents, DatasetSource,
+    DatasetTerms, Deposit, Engine, Identity, Manifest, PartyTerms, Proposal, ReleaseTerms, Run, SealedFile, TableRules,
+    WitnessTerms,
 };
 use attest::{
     AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, Tier, TpmPolicy, events::RoleName,
@@ -82,7 +83,8 @@ impl Room {
         eprintln!("room: a broker and {workers} worker machines, each with a software TPM");
         let authority = folder.join("authority");
         let program = programs.join("glovebox-broker");
-        let broker_binary = Digest::of(&fs::read(&program).map_err(|error| format!("`{}`: {error}", program.display()))?);
+        let broker_binary =
+            Digest::of(&fs::read(&program).map_err(|error| format!("`{}`: {error}", program.display()))?);
         let machine = Machine::launch(&folder.join("broker"), &authority, "broker", &broker_binary)?;
         let workers = (0..workers)
             .map(|number| Machine::launch(&folder.join(format!("worker-{number}")), &authority, "worker", binary))
@@ -95,7 +97,16 @@ impl Room {
         let (process, ready) = Process::broker(&program, &machine, &issuer, folder)?;
         let party = SigningKey::generate();
         let (manifest, key) = sealed_table(&party, &ready.key, folder)?;
-        let agreement = terms(&party, &manifest, &ready, [policy(&root, &[&machine], "broker", &broker_binary)?, policy(&root, &workers.iter().collect::<Vec<_>>(), "worker", binary)?]).await?;
+        let agreement = terms(
+            &party,
+            &manifest,
+            &ready,
+            [
+                policy(&root, &[&machine], "broker", &broker_binary)?,
+                policy(&root, &workers.iter().collect::<Vec<_>>(), "worker", binary)?,
+            ],
+        )
+        .await?;
         let mut room = Room {
             workers,
             broker: ready.key,
@@ -162,15 +173,22 @@ impl Room {
         Ok(Process(command.spawn()?))
     }
 
-    async fn bring_into_force(&mut self, agreement: Agreement, manifest: &Signed<Manifest>, key: &TableKey) -> Result<(), Failure> {
+    async fn bring_into_force(
+        &mut self,
+        agreement: Agreement,
+        manifest: &Signed<Manifest>,
+        key: &TableKey,
+    ) -> Result<(), Failure> {
         let mut connection = self.connect().await?;
         let description: BrokerDescription = connection.get(path::BROKER, None).await?;
         let policy = agreement.broker.policy.clone();
         let attested =
-            AttestedBroker::appraise(&mut connection, &description, &policy, &self.party.public(), Timestamp::now()).await?;
+            AttestedBroker::appraise(&mut connection, &description, &policy, &self.party.public(), Timestamp::now())
+                .await?;
         let proposal = self.sign(Proposal { agreement, manifests: vec![manifest.envelope().clone()] })?;
         let _: AgreementStatus = connection.post(path::PROPOSALS, proposal.envelope()).await?;
-        let wrapped = attested.wrap(key.as_bytes(), Deposit::PURPOSE, &Deposit::context(manifest.digest(), &self.broker))?;
+        let wrapped =
+            attested.wrap(key.as_bytes(), Deposit::PURPOSE, &Deposit::context(manifest.digest(), &self.broker))?;
         let deposit = self.sign(Deposit { manifest: manifest.envelope().clone(), key: wrapped })?;
         let _: Accepted = connection.post(path::DEPOSITS, deposit.envelope()).await?;
         let consent = self.sign(Consent { agreement: self.agreement, broker_ak: *attested.ak() })?;
@@ -219,8 +237,13 @@ impl Drop for Process {
 }
 
 /// A table of 200 patients in two arms, sealed into the folder.
-fn sealed_table(party: &SigningKey, broker: &PublicKey, folder: &Path) -> Result<(Signed<Manifest>, TableKey), Failure> {
-    let rows = (0..200).map(|patient| format!("{patient},{},{}.5\n", ["a", "b"].get(patient % 2).unwrap_or(&""), 20 + patient % 60));
+fn sealed_table(
+    party: &SigningKey,
+    broker: &PublicKey,
+    folder: &Path,
+) -> Result<(Signed<Manifest>, TableKey), Failure> {
+    let rows = (0..200)
+        .map(|patient| format!("{patient},{},{}.5\n", ["a", "b"].get(patient % 2).unwrap_or(&""), 20 + patient % 60));
     let text = format!("patient,arm,age\n{}", rows.collect::<String>());
     let mut source = Source::new(Format::Csv, Cursor::new(text.into_bytes()))?;
     let schema = infer_schema(&mut source, &Declared::none())?;
@@ -247,7 +270,14 @@ fn sealed_table(party: &SigningKey, broker: &PublicKey, folder: &Path) -> Result
         contents: Contents::Table { columns, rules: TableRules { min_entities: 5, max_rows_per_entity: 1 } },
     };
     let key = TableKey::generate();
-    let sealed = table::seal_table(&mut source, &schema, &key, &manifest.file(0), fs::File::create(location.join(&name))?, |_| {})?;
+    let sealed = table::seal_table(
+        &mut source,
+        &schema,
+        &key,
+        &manifest.file(0),
+        fs::File::create(location.join(&name))?,
+        |_| {},
+    )?;
     manifest.files.push(SealedFile { name, digest: sealed.digest, bytes: sealed.bytes });
     Ok((Signed::sign(manifest, party)?, key))
 }
@@ -258,7 +288,9 @@ fn policy(root: &[u8], machines: &[&Machine], role: &str, binary: &Digest) -> Re
         tier_floor: Tier::SoftwareTpm,
         tpm: TpmPolicy {
             roots: vec![EndorsementRoot { certificate: Bytes(root.to_vec()), tier: Tier::SoftwareTpm }],
-            endorsement_keys: EndorsementKeys::Listed(machines.iter().map(|machine| *machine.endorsement_key()).collect()),
+            endorsement_keys: EndorsementKeys::Listed(
+                machines.iter().map(|machine| *machine.endorsement_key()).collect(),
+            ),
             bank: Bank::Sha256,
             role: RoleName::try_from(role)?,
             binaries: vec![*binary],
@@ -268,9 +300,16 @@ fn policy(root: &[u8], machines: &[&Machine], role: &str, binary: &Digest) -> Re
     })?)
 }
 
-async fn terms(party: &SigningKey, manifest: &Signed<Manifest>, broker: &Ready, policies: [AppraisalPolicy; 2]) -> Result<Agreement, Failure> {
+async fn terms(
+    party: &SigningKey,
+    manifest: &Signed<Manifest>,
+    broker: &Ready,
+    policies: [AppraisalPolicy; 2],
+) -> Result<Agreement, Failure> {
     let [broker_policy, workers] = policies;
-    let Contents::Table { columns, rules } = &manifest.value().contents else { return Err("the dataset is a table".into()) };
+    let Contents::Table { columns, rules } = &manifest.value().contents else {
+        return Err("the dataset is a table".into());
+    };
     let plan = sql::check(QUERY, &[TableTerms { name: TABLE, columns, rules, owner: PARTY }]).await?;
     let recipient = envelope::blob::Identity::generate().recipient().to_string();
     let computation = Computation {
@@ -287,7 +326,12 @@ async fn terms(party: &SigningKey, manifest: &Signed<Manifest>, broker: &Ready, 
         parties: BTreeMap::from([(PARTY.to_owned(), PartyTerms { identity: Identity::vouch(party, &recipient)? })]),
         datasets: BTreeMap::from([(TABLE.to_owned(), DatasetTerms { owner: PARTY.to_owned(), source })]),
         computations: BTreeMap::from([(COMPUTATION.to_owned(), computation)]),
-        broker: BrokerTerms { key: broker.key, log: broker.log.clone(), address: broker.address.clone(), policy: broker_policy },
+        broker: BrokerTerms {
+            key: broker.key,
+            log: broker.log.clone(),
+            address: broker.address.clone(),
+            policy: broker_policy,
+        },
         workers,
         witnesses: WitnessTerms { required: 0, keys: vec![] },
         release: ReleaseTerms { tick_ms: TICK_MS, lease_seconds: 600, max_result_bytes: 1 << 20 },

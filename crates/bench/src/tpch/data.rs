@@ -24,10 +24,12 @@ use parquet::{
 };
 use table::{Contents, Schema, SealError, SealedFile, SqlType};
 use tpchgen::generators::{
-    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator, RegionGenerator,
-    SupplierGenerator,
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
+    RegionGenerator, SupplierGenerator,
 };
-use tpchgen_arrow::{CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow, SupplierArrow};
+use tpchgen_arrow::{
+    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow, SupplierArrow,
+};
 
 use crate::Failure;
 
@@ -123,7 +125,8 @@ impl Iterator for Rows {
         let batch = self.batches.next()?;
         let schema = self.schema.arrow();
         let conform = |batch: RecordBatch| {
-            let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()));
+            let columns =
+                batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()));
             RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_, _>>()?)
         };
         Some(batch.and_then(conform).map_err(SealError::Arrow))
@@ -142,7 +145,8 @@ fn write(name: &'static str, scale: f64, folder: &Path) -> Result<Table, Failure
         writer.write(&batch).map_err(SealError::Write)?;
         Ok(batch)
     });
-    let SealedFile { digest, bytes, .. } = table::seal_batches(both, &schema, &key, &file, BufWriter::new(File::create(&sealed)?))?;
+    let SealedFile { digest, bytes, .. } =
+        table::seal_batches(both, &schema, &key, &file, BufWriter::new(File::create(&sealed)?))?;
     writer.close()?;
     let rules = TableRules { min_entities: 1, max_rows_per_entity: 1 };
     Ok(Table { name, columns, rules, plain, sealed, key, file, contents: Contents { bytes, digest } })

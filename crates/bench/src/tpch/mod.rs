@@ -76,8 +76,11 @@ pub async fn measure(scale: f64, repetitions: usize, folder: &Path) -> Result<Ve
         eprintln!("tpch: repetition {repetition} of {repetitions}");
         for (number, times) in (1..).zip(&mut times) {
             let text = queries::query(number, scale)?;
-            let once = both(&text, &tables, &plain, repetition % 2 == 0).await.map_err(|error| format!("query {number}: {error}"))?;
-            same(&once.plain_rows, &once.sealed_rows).map_err(|error| format!("query {number}: sealed and plain differ: {error}"))?;
+            let once = both(&text, &tables, &plain, repetition % 2 == 0)
+                .await
+                .map_err(|error| format!("query {number}: {error}"))?;
+            same(&once.plain_rows, &once.sealed_rows)
+                .map_err(|error| format!("query {number}: sealed and plain differ: {error}"))?;
             if repetition == 0 {
                 answered += usize::from(as_published(number, scale, &once.sealed_rows)?);
             } else {
@@ -100,7 +103,8 @@ pub async fn compare(scale: f64, folder: &Path) -> Result<(), Failure> {
     for number in 1..=queries::COUNT {
         let text = queries::query(number, scale)?;
         let once = both(&text, &tables, &plain, true).await.map_err(|error| format!("query {number}: {error}"))?;
-        same(&once.plain_rows, &once.sealed_rows).map_err(|error| format!("query {number}: sealed and plain differ: {error}"))?;
+        same(&once.plain_rows, &once.sealed_rows)
+            .map_err(|error| format!("query {number}: sealed and plain differ: {error}"))?;
     }
     Ok(())
 }
@@ -134,8 +138,10 @@ async fn both(text: &str, tables: &[Table], plain: &SessionContext, plain_first:
     if plain_first {
         first = Some(run_plain(text, plain).await?);
     }
-    let terms: Vec<TableTerms<'_>> =
-        tables.iter().map(|t| TableTerms { name: t.name, columns: &t.columns, rules: &t.rules, owner: "tpc" }).collect();
+    let terms: Vec<TableTerms<'_>> = tables
+        .iter()
+        .map(|t| TableTerms { name: t.name, columns: &t.columns, rules: &t.rules, owner: "tpc" })
+        .collect();
     let began = Instant::now();
     let plan = sql::check(text, &terms).await?;
     let check = milliseconds(began.elapsed());
@@ -205,10 +211,18 @@ fn cells(batches: &[RecordBatch]) -> Result<Vec<Vec<Cell>>, Failure> {
         for column in batch.columns() {
             columns.push(if column.data_type().is_numeric() {
                 let numbers = cast(column, &DataType::Float64)?;
-                numbers.as_primitive::<Float64Type>().iter().map(|number| number.map_or(Cell::Null, Cell::Number)).collect::<Vec<_>>()
+                numbers
+                    .as_primitive::<Float64Type>()
+                    .iter()
+                    .map(|number| number.map_or(Cell::Null, Cell::Number))
+                    .collect::<Vec<_>>()
             } else {
                 let texts = cast(column, &DataType::Utf8)?;
-                texts.as_string::<i32>().iter().map(|text| text.map_or(Cell::Null, |text| Cell::Text(text.to_owned()))).collect()
+                texts
+                    .as_string::<i32>()
+                    .iter()
+                    .map(|text| text.map_or(Cell::Null, |text| Cell::Text(text.to_owned())))
+                    .collect()
             });
         }
         let row = |row: usize| columns.iter().map(|column| column.get(row).cloned().unwrap_or(Cell::Null)).collect();
@@ -262,13 +276,40 @@ fn rows(times: &[Times], scale: f64, answered: usize) -> Vec<Row> {
     let name = |what: &str| format!("tpch {scale}: {what}");
     let published = if answered > 0 { format!(", {answered} as published") } else { String::new() };
     vec![
-        Row::new(name("sealed and guarded / plain"), ratio(guarded), "", Limit::AtMost(1.05), format!(
-            "geometric mean of 22; worst query {worst} with {by:.2}; all 22 results equal{published}; {:.2} s / {:.2} s in all",
-            total(guarded), total(Times::plain_median)
-        )),
-        Row::new(name("of it, execution alone"), ratio(|times| median(&times.execute)), "", Limit::None, "without the check of the rules"),
-        Row::new(name("check of the rules"), total(|times| median(&times.check)) * 1e3 / 22.0, "ms", Limit::None, "mean per query"),
-        Row::new(name("with opening"), ratio(|times| median(&times.open) + median(&times.check) + median(&times.execute)), "", Limit::None,
-            format!("digest and page headers of every file that a query reads; {:.0} ms per query", total(|times| median(&times.open)) * 1e3 / 22.0)),
+        Row::new(
+            name("sealed and guarded / plain"),
+            ratio(guarded),
+            "",
+            Limit::AtMost(1.05),
+            format!(
+                "geometric mean of 22; worst query {worst} with {by:.2}; all 22 results equal{published}; {:.2} s / {:.2} s in all",
+                total(guarded),
+                total(Times::plain_median)
+            ),
+        ),
+        Row::new(
+            name("of it, execution alone"),
+            ratio(|times| median(&times.execute)),
+            "",
+            Limit::None,
+            "without the check of the rules",
+        ),
+        Row::new(
+            name("check of the rules"),
+            total(|times| median(&times.check)) * 1e3 / 22.0,
+            "ms",
+            Limit::None,
+            "mean per query",
+        ),
+        Row::new(
+            name("with opening"),
+            ratio(|times| median(&times.open) + median(&times.check) + median(&times.execute)),
+            "",
+            Limit::None,
+            format!(
+                "digest and page headers of every file that a query reads; {:.0} ms per query",
+                total(|times| median(&times.open)) * 1e3 / 22.0
+            ),
+        ),
     ]
 }
