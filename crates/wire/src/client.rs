@@ -17,12 +17,14 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     channel::{self, ChannelError, LeafIdentity, broker_name, spki_of},
-    messages::Problem,
+    messages::{Problem, path},
     signature,
 };
 
 /// The largest answer that is read: a sealed result with its padding. Documents are bounded by [`canonical::MAX_DOCUMENT`].
 pub const MAX_ANSWER: usize = 256 << 20;
+/// How often a client that needs its connection for longer says something ([`Broker::beat`]): a broker lets go of silent ones.
+pub const HEARTBEAT: Duration = Duration::from_secs(4);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -168,6 +170,14 @@ impl Broker {
         }
         let request = builder.body(Full::new(Bytes::new())).map_err(|error| ClientError::Answer(error.to_string()))?;
         self.send(request).await
+    }
+
+    /// Says something, so that the connection is kept.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn beat(&mut self) -> Result<(), ClientError> {
+        self.get_bytes(path::BROKER, None).await.map(|_| ())
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes, ClientError> {

@@ -174,7 +174,7 @@ pub struct Activation {
 }
 
 /// What came out of an activation: only the TPM that holds both keys could know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Activated {
     /// The secret.
@@ -329,7 +329,7 @@ pub struct EnrolChallenge {
 }
 
 /// The activated secret and a first quote, so that reset counts are enrolled as signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolProof {
     /// As sent.
@@ -495,6 +495,20 @@ pub struct Problem {
     pub message: String,
     /// What to do, if anything can be done.
     pub hint: Option<String>,
+}
+
+/// A secret is inside, which only the TPM that was asked could know.
+impl std::fmt::Debug for Activated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Activated")
+    }
+}
+
+/// As with [`Activated`].
+impl std::fmt::Debug for EnrolProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrolProof").field("request", &self.request).finish_non_exhaustive()
+    }
 }
 
 /// Wiped wherever a copy ends.

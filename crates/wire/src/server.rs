@@ -21,8 +21,8 @@ use crate::channel::{LeafIdentity, Peer, client_leaf, server_config, ChannelErro
 pub struct Bounds {
     /// Connections at once; more wait in the kernel's queue.
     pub connections: usize,
-    /// For the TLS handshake, and for the head of each request, counted from the end of the one before. A client that shows a
-    /// leaf, as workers do, may be silent for longer between requests.
+    /// For the TLS handshake, and for the head of each request, counted from the end of the one before: a client that is silent
+    /// for longer is let go, so whoever needs its connection for long speaks up in between ([`crate::client::HEARTBEAT`]).
     pub patience: Duration,
 }
 
@@ -106,8 +106,6 @@ impl Connection {
             return;
         }
         let client = session.peer_certificates().and_then(client_leaf);
-        // hyper's clock for a head runs from the end of the request before, so it also bounds how long a client may be silent.
-        let silence = if client.is_some() { self.patience.max(WORKER_SILENCE) } else { self.patience };
         let peer = Peer { exporter, server_spki: self.spki, client, remote: self.remote };
         let service = tower::ServiceBuilder::new()
             .map_request(move |mut request: Request<Incoming>| {
@@ -118,7 +116,7 @@ impl Connection {
             .service(service);
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(silence)
+            .header_read_timeout(self.patience)
             .max_buf_size(64 << 10)
             .serve_connection(TokioIo::new(tls), TowerToHyperService::new(service));
         tokio::pin!(connection);
@@ -129,7 +127,3 @@ impl Connection {
         let _ = connection.await;
     }
 }
-
-/// How long a client with a leaf, a worker, may be silent on its connection: its session ends with it, and a run may take a while
-/// between two requests.
-const WORKER_SILENCE: Duration = Duration::from_secs(600);

@@ -137,6 +137,26 @@ fn h3_messages_of_workers_have_one_shape() {
     strict(&Failed { run: Digest::of(b"x"), lease: Some(lease.id), code: "failed".to_owned() });
 }
 
+#[test]
+fn h7_secrets_are_not_printed() {
+    let secret = Bytes(b"a canary that nobody may see".to_vec());
+    let text = envelope::text::encode(&secret.0);
+    let mut room = Room::new();
+    let receipt = room.receipt();
+    let claim = room.worker_machine.claim().clone();
+    let request = EnrolRequest { ak_public: claim.ak_public, ek_public: claim.ek_public, ek_chain: claim.ek_certificates };
+    let proof = EnrolProof {
+        request,
+        token: Bytes(vec![1]),
+        challenge: challenge(),
+        secret: secret.clone(),
+        evidence: receipt.worker.evidence,
+        keys: receipt.worker.binding.keys,
+    };
+    assert!(!format!("{proof:?}").contains(&text));
+    assert_eq!(format!("{:?}", Activated { secret }), "Activated");
+}
+
 /// Two keys, two purposes, two runs: what tells one message from another is in what is wrapped and bound.
 #[test]
 fn c5_released_keys_open_for_their_run_lease_and_binding_only() {
