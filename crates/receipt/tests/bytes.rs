@@ -1,6 +1,6 @@
 //! The receipt as bytes: no byte of the file is without meaning, and nothing that is no receipt makes the reader panic.
 //!
-//! In the ordinary run each small field is altered in every byte and the rest in every [`STRIDE`]th; with `GLOVEBOX_EXHAUSTIVE`
+//! In the ordinary run one small field of each kind is altered in every byte and the rest in every [`STRIDE`]th; with `GLOVEBOX_EXHAUSTIVE`
 //! in the environment every byte of the file is.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -41,12 +41,12 @@ fn a1_one_flipped_bit_in_any_byte_is_noticed() {
     }
 }
 
-/// Where the salts, proofs, checkpoint, formats and key ids lie.
+/// Where the first salt, proof, key id and so on lie.
 fn small_fields(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let text = std::str::from_utf8(bytes).unwrap();
     let names = ["\"salt\"", "\"proof\"", "\"checkpoint\"", "\"format\"", "\"keyid\"", "\"nonce\"", "\"exporter\"", "\"run_salt\"", "\"kind\""];
-    let places = names.iter().flat_map(|name| text.match_indices(name));
-    places.map(|(at, _)| at..at + 90).collect()
+    let places = names.iter().filter_map(|name| text.find(name));
+    places.map(|at| at..at + 90).collect()
 }
 
 #[test]
@@ -144,4 +144,4 @@ fn pieces_of_receipts_put_together_do_no_harm() {
         .unwrap();
 }
 
-const STRIDE: usize = 11;
+const STRIDE: usize = 41;
