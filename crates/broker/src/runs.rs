@@ -57,6 +57,8 @@ use crate::{
 pub(crate) struct RunRecord {
     pub(crate) agreement: Digest,
     pub(crate) versions: BTreeSet<Digest>,
+    /// The offers that it was counted against.
+    pub(crate) offers: BTreeSet<Digest>,
     pub(crate) leaf: u64,
     pub(crate) state: RunState,
     /// Why a worker was refused last, for the owners.
@@ -124,7 +126,8 @@ pub(crate) fn submit(
     if !permitted.offers().is_empty() {
         touch(tx)?;
     }
-    let record = RunRecord { agreement: run.agreement, versions, leaf, state: RunState::Approved {}, hindrance: None };
+    let offers = permitted.offers().clone();
+    let record = RunRecord { agreement: run.agreement, versions, offers, leaf, state: RunState::Approved {}, hindrance: None };
     put(tx, table::RUNS, signed.digest().as_bytes(), &record)?;
     for party in known.parties() {
         tx.put(table::RUNS_OF, &pair(party.as_bytes(), signed.digest().as_bytes()), b"")?;
@@ -211,6 +214,7 @@ impl Broker {
             }
             held.check_live(&stated.lease, now)?;
             let known = Known::load(tx, &record.agreement, Some(&record.versions))?.ok_or(Refusal::NotFound)?;
+            let known = known.without_run(&record.offers);
             known.decide(&keys.public, now).map_err(Refusal::NotInForce)?;
             let terms = known.record.agreement.release;
             if size > largest(terms.max_result_bytes) {
@@ -276,6 +280,7 @@ impl Broker {
         let (record, _) =
             self.store.read::<RunRecord>(table::RUNS, request.run.as_bytes())?.ok_or(Refusal::NotFound)?;
         let known = Known::load(&self.store, &record.agreement, Some(&record.versions))?.ok_or(Refusal::NotFound)?;
+        let known = known.without_run(&record.offers);
         let in_force = known.decide(&self.keys.public, now).map_err(Refusal::NotInForce)?;
         let (run, _) = self.store.statement::<Addressed<Run>>(&request.run)?.ok_or(Refusal::NotFound)?;
         let permitted = in_force.permit(&run, now).map_err(Refusal::Run)?;

@@ -96,6 +96,16 @@ impl Known {
         Ok(Some(known))
     }
 
+    /// Without one run that was admitted under these offers: whether that run still stands is asked as if it were new.
+    pub(crate) fn without_run(mut self, offers: &BTreeSet<Digest>) -> Known {
+        for offer in offers {
+            if let Some(runs) = self.runs_under_offer.get_mut(offer) {
+                *runs = runs.saturating_sub(1);
+            }
+        }
+        self
+    }
+
     /// Decides whether it is in force.
     pub(crate) fn decide(&self, broker: &PublicKey, now: Timestamp) -> Result<InForce<Agreement>, NotInForce> {
         let facts = Facts {

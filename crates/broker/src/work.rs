@@ -60,6 +60,7 @@ impl Broker {
             if enrolled.admitted_by(&known.record.agreement.workers, now).is_err() {
                 continue;
             }
+            let known = known.without_run(&record.offers);
             if let Err(refusal) = self.still_admitted(&known, &run, now) {
                 self.end_run(run, refusal).await?;
                 continue;
