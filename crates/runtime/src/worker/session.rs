@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use receipt::{CheckedGrounds, Enrolment, Released, check_grounds};
 use wire::{
     attested::{AttestedBroker, BrokerError},
-    client::{Broker, ClientError},
+    client::{Broker, ClientError, HEARTBEAT},
     messages::{
         Accepted, Activation, BrokerDescription, Challenge, ChallengeRequest, ChallengeUse, EnrolChallenge, EnrolProof,
         EnrolRequest, Enrolled, Failed, Finished, Keys, Lease, NextRun, ReleaseRequest, ReleasedKeys, RenewRequest,
@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
         self.appraise_broker(&grounds).await?;
         let plan = engine::plan(grounds.permitted()).await?;
         let folder = self.folder()?;
-        let inputs = fetch_all(&grounds, &folder).await?;
+        let inputs = self.beating(fetch_all(&grounds, &folder)).await??;
 
         self.machine.attester.extend_run(&order.run)?;
         let mut held = self.release(&grounds).await?;
@@ -219,7 +219,7 @@ impl<'a> Session<'a> {
         self.under_lease(grounds, held, &mut work.0).await?.map_err(|_| RunFailure::Engine("failed"))?.map_err(RunFailure::from)
     }
 
-    /// Waits for something while the lease is renewed; when it is not renewed before its end, the wait is over.
+    /// Waits for something while the lease is renewed at half of its time; when it is not renewed before its end, the wait is over.
     async fn under_lease<T>(
         &mut self,
         grounds: &CheckedGrounds,
@@ -227,17 +227,33 @@ impl<'a> Session<'a> {
         what: impl Future<Output = T>,
     ) -> Result<T, RunFailure> {
         tokio::pin!(what);
+        let mut renewal = half_way(held.deadline);
         loop {
-            let half = held.deadline.saturating_duration_since(Instant::now()) / 2;
+            let next = renewal.min(Instant::now() + HEARTBEAT);
             tokio::select! {
                 done = &mut what => {
                     return if Instant::now() < held.deadline { Ok(done) } else { Err(RunFailure::LeaseEnded) };
                 }
-                () = tokio::time::sleep(half.min(LONGEST_SILENCE)) => {
-                    let end = held.deadline.into();
-                    let renewed = tokio::time::timeout_at(end, self.renew(grounds, &held.lease)).await;
-                    held.deadline = renewed.map_err(|_| RunFailure::LeaseEnded)?.map_err(|_| RunFailure::LeaseEnded)?;
-                }
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+            let end = held.deadline.into();
+            if Instant::now() < renewal {
+                tokio::time::timeout_at(end, self.broker.beat()).await.map_err(|_| RunFailure::LeaseEnded)??;
+            } else {
+                let renewed = tokio::time::timeout_at(end, self.renew(grounds, &held.lease)).await;
+                held.deadline = renewed.map_err(|_| RunFailure::LeaseEnded)?.map_err(|_| RunFailure::LeaseEnded)?;
+                renewal = half_way(held.deadline);
+            }
+        }
+    }
+
+    /// Waits for something while the broker hears that this worker is still there.
+    async fn beating<T>(&mut self, what: impl Future<Output = T>) -> Result<T, RunFailure> {
+        tokio::pin!(what);
+        loop {
+            tokio::select! {
+                done = &mut what => return Ok(done),
+                () = tokio::time::sleep(HEARTBEAT) => self.broker.beat().await?,
             }
         }
     }
@@ -407,6 +423,11 @@ fn deadline(asked: Instant, lasts_ms: u64, agreed_seconds: u32) -> Instant {
     asked + Duration::from_millis(lasts_ms).min(Duration::from_secs(agreed_seconds.into()))
 }
 
+fn half_way(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}
+
 /// Sleeps until shortly before a multiple of the tick since the keys were asked for, so that how long the work took tells
 /// little. The broker lets results leave at those multiples; the lead is for the way there.
 async fn until_tick(since: Instant, tick_ms: u32) {
@@ -429,5 +450,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// A long lease is renewed more often than it must be, so that the connection is never silent for as long as the broker waits.
-const LONGEST_SILENCE: Duration = Duration::from_secs(120);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_ends_as_the_broker_says_and_never_later_than_agreed() {
+        let asked = Instant::now();
+        assert_eq!(deadline(asked, 10_000, 60), asked + Duration::from_secs(10));
+        assert_eq!(deadline(asked, 61_000, 60), asked + Duration::from_secs(60));
+        assert_eq!(deadline(asked, u64::MAX, 60), asked + Duration::from_secs(60));
+        assert_eq!(deadline(asked, 0, 60), asked);
+    }
+}
