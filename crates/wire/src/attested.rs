@@ -140,7 +140,7 @@ fn ak_digest(name: &[u8]) -> Digest {
 
 fn randomness() -> Zeroizing<[u8; 48]> {
     let mut bytes = Zeroizing::new([0; 48]);
-    bytes[..32].copy_from_slice(&Bytes32::random().0);
-    bytes[32..].copy_from_slice(&Bytes32::random().0[..16]);
+    let (one, two) = (Bytes32::random().0, Bytes32::random().0);
+    bytes.iter_mut().zip(one.iter().chain(&two)).for_each(|(to, from)| *to = *from);
     bytes
 }
