@@ -1,11 +1,12 @@
 //! Checks of the workspace itself, which no compiler makes: `cargo xtask tidy` and `cargo xtask licences`.
 //!
 //! `tidy` holds the sentences of ARCHITECTURE.md that speak of crates and sources: arrows point down, roles do not know one another, the
-//! broker stays small, no switch weakens anything. `licences` holds that every dependency may be used under a
+//! broker stays small, no switch weakens anything; and every test that the claims name exists. `licences` holds that every dependency may be used under a
 //! permissive licence. Both print what is wrong, each in a line with its place, and end with status 1 then.
 //!
 //! Deliberately absent: anything that changes a file.
 
+mod claims;
 mod layers;
 mod licences;
 mod metadata;
@@ -42,6 +43,7 @@ fn tidy() -> Result<Vec<String>, String> {
     let mut findings = layers::findings(&metadata::members()?);
     findings.extend(layers::broker_findings(&metadata::tree_of("broker")?));
     findings.extend(sources::findings(&metadata::root())?);
+    findings.extend(claims::findings(&metadata::root()).map_err(|error| error.to_string())?);
     Ok(findings)
 }
 
