@@ -138,10 +138,11 @@ impl Files<'_> {
         (self.0)(path).map_err(|error| value.file_error(path, error))
     }
 
-    /// The JSON document in the file that a value names, in any spelling.
-    pub(super) fn json<T: DeserializeOwned>(self, value: &Value<'_, '_>) -> Result<T, TomlError> {
+    /// The JSON document in the file that a value names, in any spelling; `hint` says what to do if it holds none.
+    pub(super) fn json<T: DeserializeOwned>(self, value: &Value<'_, '_>, hint: &str) -> Result<T, TomlError> {
         let bytes = self.read(value)?;
-        canonical::from_slice_loose(&bytes).map_err(|error| value.file_error(value.string().unwrap_or_default(), error))
+        canonical::from_slice_loose(&bytes)
+            .map_err(|error| value.file_error(value.string().unwrap_or_default(), format!("{error}\nhint: {hint}")))
     }
 }
 
@@ -248,9 +249,9 @@ fn source(
         };
         return Ok((source, None));
     }
-    let envelope: Envelope = files.json(value)?;
+    let envelope: Envelope = files.json(value, AGAIN)?;
     let manifest = Signed::<Manifest>::open(&envelope)
-        .map_err(|error| value.file_error(text, format!("{error}\nhint: ask its owner for the manifest again")))?;
+        .map_err(|error| value.unsigned(Some(text), format!("{error}\nhint: {AGAIN}")))?;
     Ok((of(&manifest)?, Some(manifest)))
 }
 
@@ -267,7 +268,8 @@ fn check_manifest(
     if key != Some(stated) && key != Some(manifest.signer()) {
         let signer = manifest.signer();
         let hint = "ask its owner for the manifest, or correct `owner`";
-        return Err(value.fault(format!("its manifest is signed by `{signer}`, who is not `{owner}`\nhint: {hint}")));
+        let reason = format!("its manifest is signed by `{signer}`, who is not `{owner}`\nhint: {hint}");
+        return Err(value.unsigned(None, reason));
     }
     if manifest.value().broker != *broker {
         let named = &manifest.value().broker;
@@ -317,7 +319,7 @@ fn computations(
 fn broker(table: &Table<'_, '_>, files: Files<'_>) -> Result<BrokerTerms, TomlError> {
     if let Some(file) = table.get("file") {
         table.only(&["file"])?;
-        return files.json(&file);
+        return files.json(&file, "ask the broker's operator for the file, or run `glovebox up` again");
     }
     table.only(&["file", "key", "log", "address", "policy"])?;
     let policy: AppraisalPolicy = policy(&table.need("policy", "[broker.policy]")?.table()?, "broker", files)?;
@@ -359,6 +361,9 @@ fn release(value: Option<Value<'_, '_>>) -> Result<ReleaseTerms, TomlError> {
         max_result_bytes: get("max_result_bytes", 1 << 40, DEFAULT_RELEASE.max_result_bytes)?,
     })
 }
+
+/// What to do about a manifest that cannot be used.
+const AGAIN: &str = "ask its owner for the manifest again";
 
 /// Where `[release]` or a part of it is not written.
 const DEFAULT_RELEASE: ReleaseTerms = ReleaseTerms { tick_ms: 1000, lease_seconds: 300, max_result_bytes: 16 << 20 };

@@ -16,7 +16,7 @@ use super::{
 pub(super) fn policy(table: &Table<'_, '_>, role: &str, files: Files<'_>) -> Result<AppraisalPolicy, TomlError> {
     if let Some(file) = table.get("file") {
         table.only(&["file"])?;
-        return files.json(&file);
+        return files.json(&file, "ask the worker's operator for the file, or run `glovebox up` again");
     }
     table.only(&["file", "tier", "roots", "endorsement_keys", "bank", "binaries", "reference_values", "clock"])?;
     let tier_floor = match table.get("tier") {

@@ -112,6 +112,15 @@ pub enum Problem {
         /// What to do.
         hint: Option<String>,
     },
+    /// A signed document that is not what its owner signed.
+    Signature {
+        /// What is meant: the file or the key, as it is shown.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
 }
 
 /// A parsed file.
@@ -322,6 +331,13 @@ impl<'d, 'i> Value<'d, 'i> {
         self.error(Problem::File { path: path.to_owned(), reason, hint })
     }
 
+    /// What this value names is not what its owner signed.
+    pub(crate) fn unsigned(&self, file: Option<&str>, error: impl fmt::Display) -> TomlError {
+        let (reason, hint) = split_hint(&error.to_string());
+        let what = file.map_or_else(|| quoted(&self.path), |file| format!("the file {}", quoted(file)));
+        self.error(Problem::Signature { what, reason, hint })
+    }
+
     pub(crate) fn error(&self, problem: Problem) -> TomlError {
         self.document.error(self.span.clone(), problem)
     }
@@ -341,6 +357,13 @@ impl<'d, 'i> Value<'d, 'i> {
             DeValue::Table(_) => "a table",
         };
         self.error(Problem::WrongType { key: self.path.clone(), expected, found })
+    }
+}
+
+impl TomlError {
+    /// Whether the file is well written and something that it names is not what its owner signed.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self.problem, Problem::Signature { .. })
     }
 }
 
@@ -391,6 +414,7 @@ impl fmt::Display for Problem {
                 write!(f, "no rule for the table's columns {}", columns.join(", "))
             }
             Problem::File { path, reason, hint: _ } => write!(f, "the file {}: {reason}", quoted(path)),
+            Problem::Signature { what, reason, hint: _ } => write!(f, "{what}: {reason}"),
         }
     }
 }
@@ -415,7 +439,8 @@ impl Problem {
             },
             Problem::Value { key: _, reason: _, hint }
             | Problem::Refused { key: _, reason: _, hint }
-            | Problem::File { path: _, reason: _, hint } => hint.clone(),
+            | Problem::File { path: _, reason: _, hint }
+            | Problem::Signature { what: _, reason: _, hint } => hint.clone(),
             Problem::ColumnsWithoutRule(_) => Some(
                 "give each a rule under `[columns]`, or set `other_columns = \"hidden\"` in `[dataset]`".to_owned(),
             ),
