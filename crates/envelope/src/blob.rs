@@ -55,7 +55,7 @@ pub enum BlobError {
     #[error("it is sealed to other recipients")]
     OtherRecipients,
     /// The passphrase is wrong.
-    #[error("the passphrase does not open the identity")]
+    #[error("the passphrase does not open the identity\nhint: type it again; of a file, the first line counts")]
     WrongPassphrase,
     /// The identity file asks for more work than is reasonable.
     #[error("the identity asks for excessive work before its passphrase can be tried")]
@@ -70,7 +70,7 @@ pub enum BlobError {
     #[error("a result must end with one line feed")]
     Ending,
     /// Reading or writing failed.
-    #[error("reading or writing failed: {0}")]
+    #[error("reading or writing failed: {0}{hint}", hint = room(*.0))]
     Io(io::ErrorKind),
 }
 
@@ -243,6 +243,13 @@ fn protect(identity: &Identity, passphrase: &str, work: Option<u8>) -> Result<St
 /// The padded length of a result: no power of two above 64 KiB, for a result of 70 KiB should not take 128.
 fn bucket(length: usize) -> usize {
     if length <= CHUNK { length.max(MIN_BUCKET).next_power_of_two() } else { length.next_multiple_of(CHUNK) }
+}
+
+fn room(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: make room on the disk and run the command again",
+        _ => "",
+    }
 }
 
 fn not_sealed(error: EncryptError) -> BlobError {

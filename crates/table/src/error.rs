@@ -201,7 +201,7 @@ pub enum SealError {
     #[error("cannot decode the Parquet file")]
     Parquet(#[source] parquet::errors::ParquetError),
     /// The ciphertext cannot be written.
-    #[error("cannot write the sealed table")]
+    #[error("cannot write the sealed table\nhint: check that the disk has room, and run the command again")]
     Write(#[source] parquet::errors::ParquetError),
     /// What was written is not encrypted: this program is built wrongly.
     #[error("the written file is not encrypted; it must be deleted\nhint: this build lacks Parquet encryption")]
