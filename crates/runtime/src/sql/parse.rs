@@ -169,6 +169,8 @@ fn message(error: &DataFusionError) -> String {
         .trim_start_matches("Error during planning: ")
         .trim_start_matches("Schema error: ")
         .trim_start_matches("SQL error: ");
+    // A parser's error is wrapped in its type's name.
+    let text = text.strip_prefix("ParserError(\"").and_then(|text| text.strip_suffix("\")")).unwrap_or(text);
     text.chars().take(MAX_MESSAGE).collect()
 }
 
