@@ -91,6 +91,14 @@ pub(crate) enum CliError {
     /// The keys of an encrypted input.
     #[error("`{path}` does not hold the keys of a Parquet file\nhint: write {{\"footer\": \"HEX\", \"columns\": {{\"NAME\": \"HEX\"}}, \"aad_prefix\": \"HEX\"}}", path = .0.display())]
     SourceKeys(PathBuf),
+    /// What should be a receipt is none.
+    #[error("`{path}` is not a whole receipt\nhint: ask for the file again; a run leaves it as `NAME.receipt` beside `NAME.result`", path = .path.display())]
+    NotAReceipt {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: CanonicalError,
+    },
     /// A file that does not open.
     #[error("cannot open `{path}`", path = .path.display())]
     Open {
@@ -159,7 +167,7 @@ pub(crate) enum CliError {
     #[error("the broker does not know the run `{0}`\nhint: submit it again with `glovebox run NAME --computation C`")]
     RunUnknown(Digest),
     /// The run ended without a result.
-    #[error("the run was refused ({code}): {words}")]
+    #[error("the run was refused ({code}): {words}{hint}", hint = run_hint(.code))]
     RunRefused {
         /// Which.
         run: Digest,
@@ -188,6 +196,9 @@ pub(crate) enum CliError {
     /// The user asked to end.
     #[error("interrupted; nothing was left half-written")]
     Interrupted,
+    /// The user asked to end while a run was under way.
+    #[error("interrupted; the run goes on without this command\nhint: `glovebox run --resume {0}` fetches it")]
+    InterruptedRun(Digest),
     /// Standard output.
     #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
@@ -245,7 +256,9 @@ impl CliError {
             | CliError::Declined
             | CliError::RunRefused { .. }
             | CliError::OtherResult(_)
+            | CliError::NotAReceipt { .. }
             | CliError::Receipt(_) => Status::Refused,
+            CliError::Toml(error) if error.is_refusal() => Status::Refused,
             CliError::Toml(_)
             | CliError::Log(LogFault::Terms(_) | LogFault::Busy)
             | CliError::Seal { .. }
@@ -263,6 +276,7 @@ impl CliError {
             | CliError::RunUnfinished { .. }
             | CliError::UnknownRecord(_)
             | CliError::Interrupted
+            | CliError::InterruptedRun(_)
             | CliError::Stdout(_)
             | CliError::Stdin(_)
             | CliError::Runtime(_) => Status::Error,
@@ -294,6 +308,17 @@ impl From<Status> for ExitCode {
             Status::Refused => 1,
             Status::Error => 2,
         })
+    }
+}
+
+/// What to do about a run that was refused, by its code. The words are the broker's; the advice is this program's own.
+fn run_hint(code: &str) -> &'static str {
+    match code {
+        "evidence-refused" => "\nhint: compare the agreement's `workers` policy with what the worker's operator says it runs",
+        "ciphertext-unreachable" => "\nhint: the owner's `glovebox status` says where the sealed file must lie; the worker must be able to read it there",
+        "ciphertext-refused" => "\nhint: its owner restores the sealed file from a copy, or seals the table again",
+        "broker-unreachable" | "attester-failed" | "no-room" | "failed" => "\nhint: run it again; if it happens again, ask the worker's operator",
+        _ => "",
     }
 }
 

@@ -18,7 +18,7 @@
 use std::path::{Path, PathBuf};
 
 use agreement::{
-    documents::{Identity, IdentityError, Manifest, Proposal},
+    documents::{BrokerTerms, Identity, IdentityError, Manifest, Proposal},
     shape::{self, Named},
 };
 use envelope::{
@@ -138,10 +138,10 @@ pub(crate) enum HomeError {
         manifest: Digest,
     },
     /// No default broker.
-    #[error("no broker was named and this home has no default\nhint: pass `--broker KEY@HOST:PORT`, or start one of your own with `glovebox up`")]
+    #[error("no broker was named and this home has no default\nhint: pass `--broker FILE` with the `broker.json` that `glovebox up` or the broker's operator made")]
     NoBroker,
-    /// Not `KEY@HOST:PORT`.
-    #[error("`{0}` does not name a broker\nhint: write `ed25519:…@HOST:PORT`, as `glovebox up` and the broker's operator print it")]
+    /// Neither `KEY@HOST:PORT` nor a broker's file.
+    #[error("`{0}` does not name a broker\nhint: give its `broker.json`, or `ed25519:…@HOST:PORT`, as `glovebox up` and the broker's operator print it")]
     BrokerForm(String),
     /// A file does not hold what it should.
     #[error("`{path}` cannot be read as {what}", path = .path.display())]
@@ -458,6 +458,18 @@ impl std::str::FromStr for BrokerAddress {
             return Err(wrong());
         }
         Ok(BrokerAddress { key: key.parse().map_err(|_| wrong())?, address: address.to_owned() })
+    }
+}
+
+impl BrokerAddress {
+    /// As named on the command line: `KEY@HOST:PORT`, or a file with the terms that a broker or `glovebox up` wrote.
+    pub(crate) fn named(text: &str) -> Result<BrokerAddress, HomeError> {
+        let path = Path::new(text);
+        if text.contains('@') || !path.is_file() {
+            return text.parse();
+        }
+        let terms: BrokerTerms = read_document(path, "a broker's terms")?;
+        Ok(BrokerAddress { key: terms.key, address: terms.address })
     }
 }
 

@@ -4,10 +4,16 @@
 
 use std::{
     io::{self, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use envelope::Digest;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::CliError;
 
 /// Waits for a signal, and makes [`Abortable`] writers fail from then on.
 pub(crate) async fn asked() {
@@ -29,6 +35,16 @@ pub(crate) fn is_asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
 
+/// From now on an interruption leaves this run behind, which goes on without the command.
+pub(crate) fn leaves_running(run: Digest) {
+    let _ = RUNNING.set(run);
+}
+
+/// How the command ends when the user has asked.
+pub(crate) fn error() -> CliError {
+    RUNNING.get().map_or(CliError::Interrupted, |run| CliError::InterruptedRun(*run))
+}
+
 /// A writer that fails once the user has asked to end.
 pub(crate) struct Abortable<W>(pub(crate) W);
 
@@ -44,3 +60,5 @@ impl<W: Write> Write for Abortable<W> {
 }
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+
+static RUNNING: OnceLock<Digest> = OnceLock::new();

@@ -55,9 +55,9 @@ async fn interruptible(args: LowArgs) -> Result<output::Report, CliError> {
     let asked = tokio::spawn(interrupt::asked());
     tokio::select! {
         outcome = args.run() => match outcome {
-            Err(_) if interrupt::is_asked() => Err(CliError::Interrupted),
+            Err(_) if interrupt::is_asked() => Err(interrupt::error()),
             outcome => outcome,
         },
-        _ = asked => Err(CliError::Interrupted),
+        _ = asked => Err(interrupt::error()),
     }
 }

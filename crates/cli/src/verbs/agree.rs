@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     force: bool,
     /// The broker that knows the digest, if this home does not; the home's default if left out
-    #[arg(long, value_name = "KEY@HOST:PORT")]
+    #[arg(long, value_name = "FILE|KEY@HOST:PORT")]
     broker: Option<String>,
 }
 
@@ -99,7 +99,7 @@ async fn load(args: &Args, wallet: &Wallet, context: &Context) -> Result<(Terms,
         Ok((_, proposal)) => Ok((Terms::from_proposal(&proposal, home).await?, Vec::new())),
         Err(HomeError::NoAgreement(_)) if args.agreement.starts_with("sha256:") => {
             let digest: Digest = args.agreement.parse().map_err(HomeError::from)?;
-            let broker: BrokerAddress = args.broker.as_ref().map_or_else(|| home.broker(), |text| text.parse())?;
+            let broker: BrokerAddress = args.broker.as_ref().map_or_else(|| home.broker(), |text| BrokerAddress::named(text))?;
             let mut room = Room::enter(&broker).await?;
             let path = path::AGREEMENT.replace("{digest}", &digest.to_string());
             let status: AgreementStatus =

@@ -45,6 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         return Ok(Report::done("no agreement is known here, so there is no log to look at", json!({ "logs": [] })));
     }
     let (mut words, mut documents) = (Vec::new(), Vec::new());
+    let names = names(context)?;
     for agreement in brokers.values() {
         let broker = BrokerAddress { key: agreement.broker.key, address: agreement.broker.address.clone() };
         let mut room = Room::enter(&broker).await?;
@@ -52,7 +53,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         let entries = entries(&watched, &mut room, &wallet, context).await?;
         let head = watched.look(&mut room, &context.home).await?;
         words.push(format!("{} has {} entries; it only grew since it was last seen", head.log().origin(), head.size()));
-        words.extend(entries.iter().map(Entry::line));
+        words.extend(entries.iter().map(|entry| entry.line(&names)));
         let entries: Vec<Value> = entries.iter().map(Entry::document).collect();
         documents.push(json!({
             "log": head.log().to_string(),
@@ -62,6 +63,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         }));
     }
     Ok(Report::done(words.join("\n"), json!({ "logs": documents })))
+}
+
+/// What the agreements known here call whose key; a key that is in none, such as a worker's, has no name.
+fn names(context: &Context) -> Result<BTreeMap<PublicKey, String>, CliError> {
+    let mut names = BTreeMap::new();
+    for (_, proposal) in context.home.proposals()? {
+        names.insert(proposal.agreement.broker.key, "the broker".to_owned());
+        for (name, party) in proposal.agreement.parties {
+            names.entry(*party.identity.signing()).or_insert(name);
+        }
+    }
+    Ok(names)
 }
 
 /// All of the party's records, page by page, each checked against its page's head and that against the newest one.
@@ -95,8 +108,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn line(&self) -> String {
-        format!("  {:>6} {:<12} {} by {}", self.index, self.kind, self.digest.short(), self.signer.short())
+    fn line(&self, names: &BTreeMap<PublicKey, String>) -> String {
+        // A name is an agreement's own; the key says who it is.
+        let signer = match names.get(&self.signer) {
+            Some(name) => format!("{name} ({})", self.signer.short()),
+            None => self.signer.short(),
+        };
+        format!("  {:>6} {:<12} {} by {signer}", self.index, self.kind, self.digest.short())
     }
 
     fn document(&self) -> Value {

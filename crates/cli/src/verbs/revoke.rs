@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long)]
     yes: bool,
     /// The broker, where this home does not know it
-    #[arg(long, value_name = "KEY@HOST:PORT")]
+    #[arg(long, value_name = "FILE|KEY@HOST:PORT")]
     broker: Option<String>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
 }
 
 fn targets(args: &Args, context: &Context) -> Result<(BrokerAddress, Vec<Revoked>), CliError> {
-    let given = args.broker.as_ref().map(|text| text.parse::<BrokerAddress>()).transpose()?;
+    let given = args.broker.as_ref().map(|text| BrokerAddress::named(text)).transpose()?;
     let digest = args.what.parse::<Digest>();
     if args.offer {
         let broker = given.map_or_else(|| context.home.broker(), Ok)?;

@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A broker to be told, besides those of the agreements known here
-    #[arg(long, value_name = "KEY@HOST:PORT")]
+    #[arg(long, value_name = "FILE|KEY@HOST:PORT")]
     broker: Vec<String>,
     /// Protect the new keys with a passphrase. Keys that had one keep it
     #[arg(long)]
@@ -74,7 +74,7 @@ fn brokers(args: &Args, context: &Context) -> Result<Vec<BrokerAddress>, CliErro
         brokers.insert(terms.key, BrokerAddress { key: terms.key, address: terms.address });
     }
     for text in &args.broker {
-        let broker: BrokerAddress = text.parse()?;
+        let broker = BrokerAddress::named(text)?;
         brokers.insert(broker.key, broker);
     }
     Ok(brokers.into_values().collect())

@@ -24,6 +24,7 @@ use crate::{
     files::{self, FileError, Readers, Taken},
     heads::Watched,
     home::{BrokerAddress, HomeError, SubmittedRun},
+    interrupt,
     output::{self, Report},
     room::Room,
     terms,
@@ -76,6 +77,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     };
     check_free(args.out.as_deref(), &submitted.computation, taken)?;
     output::note(format!("run {}", submitted.id));
+    interrupt::leaves_running(submitted.id);
     if args.wait == 0 {
         output::note(format!("hint: `glovebox run --resume {}` fetches it", submitted.id));
         return Ok(Report::done(submitted.id.to_string(), json!({ "run": submitted.id, "phase": "submitted" })));
@@ -166,7 +168,7 @@ async fn wait(submitted: &Submitted, room: &mut Room, wallet: &Wallet, patience:
             (Phase::Refused, refusal) => {
                 let refusal = refusal.map(|refusal| (refusal.code, refusal.words));
                 let (code, words) = refusal.unwrap_or_else(|| ("failed".to_owned(), "no reason was given".to_owned()));
-                return Err(CliError::RunRefused { run: submitted.id, code: output::plain(&code), words: output::plain(&words) });
+                return Err(CliError::RunRefused { run: submitted.id, code: output::plain(&code), words: output::plain(words.lines().next().unwrap_or_default()) });
             }
             (Phase::Approved | Phase::Running, _) => {}
         }

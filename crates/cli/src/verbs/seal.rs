@@ -63,8 +63,8 @@ pub(crate) struct Args {
     /// Where the manifest goes; `NAME.manifest.json` if left out
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Which broker will hold the key; this home's default if left out
-    #[arg(long, value_name = "KEY@HOST:PORT")]
+    /// Which broker will hold the key: its `broker.json`, or `KEY@HOST:PORT`; this home's default if left out
+    #[arg(long, value_name = "FILE|KEY@HOST:PORT")]
     broker: Option<String>,
     /// Keys of an encrypted Parquet input: JSON with `footer`, and `columns` and `aad_prefix` where it has them, in hexadecimal
     #[arg(long, value_name = "FILE")]
@@ -111,7 +111,7 @@ impl Plan {
     fn of(args: &Args, rules: Option<&RulesFile>, context: &Context) -> Result<Plan, CliError> {
         let name = rules.map(|rules| rules.name().to_owned()).or_else(|| args.name.clone()).unwrap_or_default();
         check_name(Named::Dataset, &name).map_err(|_| HomeError::Name(output::plain(&name)))?;
-        let broker = args.broker.as_ref().map_or_else(|| context.home.broker(), |text| text.parse())?;
+        let broker = args.broker.as_ref().map_or_else(|| context.home.broker(), |text| BrokerAddress::named(text))?;
         let manifest = args.manifest.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.manifest.json")));
         let taken = if args.force { Taken::Replace } else { Taken::Keep };
         if manifest.exists() && taken == Taken::Keep {

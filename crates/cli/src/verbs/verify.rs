@@ -37,7 +37,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let bytes = files::read(&args.receipt)?;
     let receipt = Receipt::parse(&bytes)
-        .map_err(|source| HomeError::Document { path: args.receipt.clone(), what: "a receipt", source })?;
+        .map_err(|source| CliError::NotAReceipt { path: args.receipt.clone(), source })?;
     let anchors = Anchors {
         agreement: args.agreement.as_deref().map(|text| agreement(text, context)).transpose()?,
         parties: args.party.iter().map(|text| party(text, context)).collect::<Result<_, _>>()?,
