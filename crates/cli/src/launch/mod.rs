@@ -4,6 +4,7 @@
 //! ROOM/broker.json      what an agreement says of this broker: key, log, address, appraisal policy
 //! ROOM/workers.json     the appraisal policy for workers
 //! ROOM/address          where the broker listens, kept from one start to the next
+//! ROOM/lock             held while the room runs
 //! ROOM/authority/       the certificate authority of the room's TPMs
 //! ROOM/ROLE/tpm/        the role's TPM
 //! ROOM/ROLE/event-log   what was measured before the role was started
@@ -21,6 +22,8 @@
 mod role;
 
 use std::{
+    ffi::OsString,
+    fs::{File, TryLockError},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -46,6 +49,7 @@ pub(crate) struct LocalRoom {
     broker: Role,
     dir: PathBuf,
     terms: BrokerTerms,
+    _lock: File,
 }
 
 /// Where a room lies and how it is started.
@@ -110,7 +114,7 @@ pub(crate) enum LaunchError {
         source: std::io::Error,
     },
     /// A role that ended by itself.
-    #[error("the {role} ended: {said}\nhint: all it said is in `{log}`", log = .log.display())]
+    #[error("the {role} ended: {said}\nhint: its log is `{log}`", log = .log.display())]
     Ended {
         /// Which role.
         role: &'static str,
@@ -137,6 +141,7 @@ impl LocalRoom {
     pub(crate) fn start(place: &RoomPlace) -> Result<LocalRoom, LaunchError> {
         let RoomPlace { dir, listen, programs } = place;
         files::private_directory(dir)?;
+        let lock = lock(dir)?;
         let listen = listen_address(dir, *listen)?;
         let broker = Recipe::of(RoleKind::Broker, dir, programs)?;
         let worker = Recipe::of(RoleKind::Worker, dir, programs)?;
@@ -145,16 +150,18 @@ impl LocalRoom {
         let (roots, issuer) = authority(dir)?;
         let broker_policy = policy(&roots, &broker)?;
         let worker_policy = policy(&roots, &worker)?;
-        let mut broker = broker.spawn(&["--listen".into(), listen.to_string().into()], &issuer)?;
+        let mut broker = broker.spawn(&listen_at(listen), &issuer)?;
         let Ready { key, log, address } = serde_json::from_str(&broker.first_line(PATIENCE)?)
             .map_err(|_| LaunchError::NotReady { seconds: PATIENCE.as_secs(), log: broker.log().to_owned() })?;
+        // Started again, it listens where the parties know it to be, even if its first port was any free one.
+        broker.next_time(&listen_at(address));
         record(&dir.join(ADDRESS), format!("{address}\n").as_bytes())?;
         let terms = BrokerTerms { key, log, address: address.to_string(), policy: broker_policy };
         record(&dir.join(BROKER_TERMS), &document(&terms))?;
         record(&dir.join(WORKER_POLICY), &document(&worker_policy))?;
         let worker = worker
             .spawn(&["--broker".into(), key.to_string().into(), "--address".into(), address.to_string().into()], &issuer)?;
-        Ok(LocalRoom { worker, broker, dir: dir.clone(), terms })
+        Ok(LocalRoom { worker, broker, dir: dir.clone(), terms, _lock: lock })
     }
 
     /// Which broker, and where.
@@ -189,12 +196,28 @@ impl LocalRoom {
     }
 }
 
+/// One launcher per room. The lock ends with the process, however that ends.
+fn lock(dir: &Path) -> Result<File, LaunchError> {
+    let path = dir.join(LOCK);
+    let failed = |source| FileError::Write { path: path.clone(), source };
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(LaunchError::Runs(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source).into()),
+    }
+}
+
 /// What the broker prints when it serves.
 #[derive(Deserialize)]
 struct Ready {
     key: PublicKey,
     log: String,
     address: SocketAddr,
+}
+
+fn listen_at(address: SocketAddr) -> [OsString; 2] {
+    ["--listen".into(), address.to_string().into()]
 }
 
 /// The address that was asked for, or the one of the last start.
@@ -259,6 +282,7 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr =
 const BROKER_TERMS: &str = "broker.json";
 const WORKER_POLICY: &str = "workers.json";
 const ADDRESS: &str = "address";
+const LOCK: &str = "lock";
 const AUTHORITY: &str = "authority";
 const ISSUER: &str = "issuer.der";
 /// For the broker to open its store and its TPM.

@@ -2,11 +2,11 @@
 //!
 //! The process stands in a group of its own, so that Ctrl-C reaches the launcher alone, which then ends role and TPM in that order.
 //! When the launcher is killed, a small shell process that reads from it comes to the end of its input and ends the role; the TPM has
-//! its own.
+//! its own. Until they have ended, the next launcher waits: a role holds a lock on its log, which it inherits.
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
@@ -52,6 +52,7 @@ pub(super) struct Prepared {
     /// SHA-256 of the endorsement key's SubjectPublicKeyInfo.
     pub(super) endorsement_key: Digest,
     tpm: SoftwareTpm,
+    log: File,
     recipe: Recipe,
 }
 
@@ -99,18 +100,12 @@ impl Recipe {
 
     /// Makes the TPM if there is none, starts it, and measures the binary.
     pub(super) fn prepare(self) -> Result<Prepared, LaunchError> {
-        let failed = |error| match error {
-            SoftwareTpmError::StateInUse { .. } => LaunchError::Runs(self.dir.parent().unwrap_or(&self.dir).to_owned()),
-            error => LaunchError::SoftwareTpm(error),
-        };
         let name = self.kind.name();
         files::private_directory(&self.dir)?;
         let state = self.dir.join(TPM);
-        SoftwareTpm::provision(&state, &self.authority).map_err(failed)?;
-        if interrupt::is_asked() {
-            return Err(LaunchError::Interrupted);
-        }
-        let software = SoftwareTpm::start(&state).map_err(failed)?;
+        let log = self.lock_log()?;
+        SoftwareTpm::provision(&state, &self.authority).map_err(LaunchError::SoftwareTpm)?;
+        let software = start_tpm(&state)?;
         let measuring = |source: TpmError| LaunchError::Measure { role: name, source };
         let mut tpm = Tpm::open(&software.address()).map_err(measuring)?;
         let endorsement = tpm.endorsement_key().map_err(measuring)?;
@@ -118,22 +113,35 @@ impl Recipe {
         let endorsement_key = endorsement.ok_or(LaunchError::EndorsementKey(name))?.digest();
         let role = role_name(name)?;
         let binary = digest(&self.program)?;
-        let log = measure::launch(&mut tpm, &role, &binary).map_err(measuring)?;
+        let events = measure::launch(&mut tpm, &role, &binary).map_err(measuring)?;
         // The TPM serves one connection at a time; the next is the role's.
         drop(tpm);
-        record(&self.dir.join(EVENT_LOG), &log.encode())?;
-        Ok(Prepared { role, binary, endorsement_key, tpm: software, recipe: self })
+        record(&self.dir.join(EVENT_LOG), &events.encode())?;
+        Ok(Prepared { role, binary, endorsement_key, tpm: software, log, recipe: self })
+    }
+
+    /// Opens the role's log for writing, once no process of an earlier launcher has it.
+    fn lock_log(&self) -> Result<File, LaunchError> {
+        let path = self.dir.join(LOG);
+        let failed = |source| FileError::Write { path: path.clone(), source };
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        let until = Instant::now() + LEFT_OVER;
+        loop {
+            match log.try_lock() {
+                Ok(()) => return Ok(log),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => pause()?,
+                Err(TryLockError::WouldBlock) => return Err(LaunchError::Runs(self.dir.clone())),
+                Err(TryLockError::Error(source)) => return Err(failed(source).into()),
+            }
+        }
     }
 }
 
 impl Prepared {
     /// Starts the process. `issuer` is the file of the certificate that issued the endorsement key's.
     pub(super) fn spawn(self, arguments: &[OsString], issuer: &Path) -> Result<Role, LaunchError> {
-        let Prepared { recipe, tpm, .. } = self;
-        let path = recipe.dir.join(LOG);
-        let failed = |source| FileError::Write { path: path.clone(), source };
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-        let log_start = log.metadata().map_err(failed)?.len();
+        let Prepared { recipe, tpm, log, .. } = self;
+        let log_start = log.metadata().map_or(0, |log| log.len());
         let start = |source| LaunchError::Start { role: recipe.kind.name(), program: recipe.program.clone(), source };
         let mut process = Command::new(&recipe.program)
             .args(arguments)
@@ -217,7 +225,8 @@ impl Role {
         if self.started.elapsed() < TOO_SOON {
             return Err(self.ended());
         }
-        output::warn(format!("the {} ended and is started again: {}", self.name(), self.last_words()));
+        let last = self.last_words();
+        output::warn(format!("the {} ended and is started again: {last}", self.name()));
         self.end();
         self.tpm = None;
         let (arguments, issuer) = (self.arguments.clone(), self.issuer.clone());
@@ -229,12 +238,17 @@ impl Role {
         Ok(())
     }
 
-    fn ended(&self) -> LaunchError {
+    /// What it is started with the next time, beside what all roles are.
+    pub(super) fn next_time(&mut self, arguments: &[OsString]) {
+        self.arguments = arguments.to_vec();
+    }
+
+    fn ended(&mut self) -> LaunchError {
         LaunchError::Ended { role: self.name(), said: self.last_words(), log: self.log() }
     }
 
-    /// The error with which it ended, with its hints, or else its last message.
-    fn last_words(&self) -> String {
+    /// The error with which it ended, with its hints, or else how it ended.
+    fn last_words(&mut self) -> String {
         let mut text = String::new();
         let read = File::open(self.log()).and_then(|mut log| {
             let length = log.metadata()?.len();
@@ -242,9 +256,13 @@ impl Role {
             log.take(LOG_END).read_to_string(&mut text)
         });
         let lines: Vec<&str> = text.lines().collect();
-        let error = lines.iter().rposition(|line| line.starts_with(ERROR)).unwrap_or(lines.len().saturating_sub(1));
-        let said: Vec<String> = lines.iter().skip(error).map(|line| message(line)).collect();
-        if read.is_ok() && !said.is_empty() { said.join("\n") } else { "it said nothing".to_owned() }
+        let error = lines.iter().rposition(|line| line.starts_with(ERROR) || line.contains(LOGGED_ERROR));
+        let said = error.map(|error| lines.iter().skip(error).map(|line| message(line)).collect::<Vec<_>>().join("\n"));
+        match (said, self.process.try_wait()) {
+            (Some(said), _) if read.is_ok() => said,
+            (_, Ok(Some(status))) => status.to_string(),
+            (_, Ok(None) | Err(_)) => "it said nothing".to_owned(),
+        }
     }
 
     fn end(&mut self) {
@@ -274,6 +292,23 @@ impl Drop for Role {
     }
 }
 
+/// Starts a TPM, once no process of an earlier launcher serves it.
+fn start_tpm(state: &Path) -> Result<SoftwareTpm, LaunchError> {
+    let until = Instant::now() + LEFT_OVER;
+    loop {
+        match SoftwareTpm::start(state) {
+            Ok(started) => return Ok(started),
+            Err(SoftwareTpmError::StateInUse { .. }) if Instant::now() < until => pause()?,
+            Err(error) => return Err(LaunchError::SoftwareTpm(error)),
+        }
+    }
+}
+
+fn pause() -> Result<(), LaunchError> {
+    std::thread::sleep(Duration::from_millis(50));
+    if interrupt::is_asked() { Err(LaunchError::Interrupted) } else { Ok(()) }
+}
+
 /// The SHA-256 of a file.
 fn digest(path: &Path) -> Result<Digest, LaunchError> {
     let read = |source| FileError::Read { path: path.to_owned(), source };
@@ -296,10 +331,10 @@ fn message(line: &str) -> String {
     output::plain(said.as_deref().unwrap_or(line.strip_prefix(ERROR).unwrap_or(line)))
 }
 
-/// Starts a shell that ends `process` when our end of its input closes, that is, when we die.
+/// Starts a shell that ends `process` when our end of its input closes, that is, when we die. Nobody is then left to be served.
 fn watch(process: u32) -> std::io::Result<Child> {
     Command::new("/bin/sh")
-        .args(["-c", r#"read -r _; kill -TERM "$1""#, "sh"])
+        .args(["-c", r#"read -r _; kill -TERM "$1"; sleep 3; kill -KILL "$1""#, "sh"])
         .arg(process.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -313,6 +348,8 @@ const EVENT_LOG: &str = "event-log";
 const STATE: &str = "state";
 /// How a role that cannot start begins its message.
 const ERROR: &str = "error: ";
+/// And how an error stands in a log.
+const LOGGED_ERROR: &str = r#""level":"ERROR""#;
 const LOG: &str = "log";
 /// Bytes of a log that are looked at for the last words.
 const LOG_END: u64 = 8 << 10;
@@ -320,3 +357,5 @@ const LOG_END: u64 = 8 << 10;
 const TOO_SOON: Duration = Duration::from_secs(5);
 /// The broker lets requests that are under way finish for ten seconds.
 const GOODBYE: Duration = Duration::from_secs(12);
+/// For what a killed launcher left behind to end.
+const LEFT_OVER: Duration = Duration::from_secs(15);

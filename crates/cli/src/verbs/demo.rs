@@ -184,7 +184,7 @@ fn tell(stage: &Stage, results: Vec<Value>, begun: Instant) -> Report {
          glovebox up --dir room                         # in a terminal of its own\n    \
          glovebox --home university run trial --computation by-arm --out again.result\n    \
          glovebox --home hospital log                   # what happened to the hospital's data\n    \
-         glovebox --home hospital revoke trial        # and no more runs of it\n\n\
+         glovebox --home hospital revoke trial          # and no more runs of it\n\n\
          caution: the tier was {tier}: {caution}",
         count = stage.commands.len(),
         tier = Tier::SoftwareTpm.name(),

@@ -43,7 +43,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     let place = RoomPlace { dir, listen: args.listen, programs: programs(args.bin_dir)? };
     let asked = tokio::spawn(interrupt::asked());
     let started = place.clone();
-    output::note("starting a broker and a worker; the first time their TPMs are made, which takes a few seconds");
+    output::note(if place.dir.join("broker").exists() {
+        "starting the broker and the worker"
+    } else {
+        "making a broker and a worker, each with a TPM of its own; this takes a few seconds"
+    });
     let mut room = match blocking(move || LocalRoom::start(&started)).await {
         Err(LaunchError::Interrupted) => return Err(CliError::Interrupted),
         started => started?,
