@@ -34,7 +34,10 @@ pub(crate) fn findings(members: &Value) -> Vec<String> {
 pub(crate) fn broker_findings(crates: &[String]) -> Vec<String> {
     let mut findings = Vec::new();
     if crates.len() >= BROKER_CRATES {
-        findings.push(format!("broker: has {} crates; it must stay below {BROKER_CRATES} so that it can be read", crates.len()));
+        findings.push(format!(
+            "broker: has {} crates; it must stay below {BROKER_CRATES} so that it can be read",
+            crates.len()
+        ));
     }
     for name in crates.iter().filter_map(|line| line.split_whitespace().next()) {
         if BROKER_NEVER.iter().any(|never| name == *never || name.starts_with(&format!("{never}-"))) {
@@ -72,14 +75,27 @@ mod tests {
 
     #[test]
     fn an_arrow_that_points_up_is_found() {
-        let package = |name: &str, on: &str, kind: Value| json!({ "name": name, "dependencies": [{ "name": on, "kind": kind }] });
+        let package =
+            |name: &str, on: &str, kind: Value| json!({ "name": name, "dependencies": [{ "name": on, "kind": kind }] });
         let members = |packages: Vec<Value>| json!({ "packages": packages });
         let base = json!({ "name": "envelope", "dependencies": [] });
-        let up = members(vec![package("table", "wire", Value::Null), package("wire", "envelope", Value::Null), base.clone()]);
+        let up = members(vec![
+            package("table", "wire", Value::Null),
+            package("wire", "envelope", Value::Null),
+            base.clone(),
+        ]);
         assert_eq!(findings(&up), ["table: may not depend on wire; arrows point down only (ARCHITECTURE.md)"]);
-        let between_roles = members(vec![package("cli", "broker", Value::Null), package("broker", "envelope", Value::Null), base.clone()]);
+        let between_roles = members(vec![
+            package("cli", "broker", Value::Null),
+            package("broker", "envelope", Value::Null),
+            base.clone(),
+        ]);
         assert_eq!(findings(&between_roles).len(), 1);
-        let of_tests = members(vec![package("broker", "testkit", json!("dev")), package("testkit", "envelope", Value::Null), base]);
+        let of_tests = members(vec![
+            package("broker", "testkit", json!("dev")),
+            package("testkit", "envelope", Value::Null),
+            base,
+        ]);
         assert_eq!(findings(&of_tests), Vec::<String>::new());
     }
 

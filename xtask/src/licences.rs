@@ -51,7 +51,17 @@ fn one(words: &mut Words<'_>) -> Option<bool> {
 }
 
 const ACCEPTED: [&str; 11] = [
-    "Apache-2.0", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "CC0-1.0", "Unlicense", "Unicode-3.0", "BSL-1.0",
+    "Apache-2.0",
+    "MIT",
+    "MIT-0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "CC0-1.0",
+    "Unlicense",
+    "Unicode-3.0",
+    "BSL-1.0",
 ];
 
 #[cfg(test)]
@@ -60,7 +70,13 @@ mod tests {
 
     #[test]
     fn expressions_are_understood() {
-        for permitted in ["MIT", "MIT/Apache-2.0", "Apache-2.0 OR GPL-2.0-only", "(MIT OR GPL-3.0) AND Unicode-3.0", "Apache-2.0 WITH LLVM-exception"] {
+        for permitted in [
+            "MIT",
+            "MIT/Apache-2.0",
+            "Apache-2.0 OR GPL-2.0-only",
+            "(MIT OR GPL-3.0) AND Unicode-3.0",
+            "Apache-2.0 WITH LLVM-exception",
+        ] {
             assert!(permits(permitted), "{permitted}");
         }
         for refused in ["", "GPL-3.0", "MIT AND GPL-3.0", "MIT OR", "(MIT", "MIT MIT"] {

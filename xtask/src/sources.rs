@@ -16,7 +16,8 @@ pub(crate) fn findings(root: &Path) -> Result<Vec<String>, String> {
     files.sort();
     let mut findings = Vec::new();
     for path in files {
-        let text = fs::read_to_string(&path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         findings.extend(in_file(&name, &text));
     }
@@ -62,9 +63,8 @@ fn in_file(name: &str, text: &str) -> Vec<String> {
 const MAX_LINES: usize = 800;
 const NOTES: [&str; 4] = ["todo!", "unimplemented!", "FIXME", "XXX"];
 /// Parts of names under which checks are usually switched off.
-const SWITCHES: [&str; 9] = [
-    "insecure", "simulat", "mock", "fake", "skip_ver", "skip-ver", "no-verif", "no_verif", "allow_invalid",
-];
+const SWITCHES: [&str; 9] =
+    ["insecure", "simulat", "mock", "fake", "skip_ver", "skip-ver", "no-verif", "no_verif", "allow_invalid"];
 const UNSHIPPED: [&str; 3] = ["crates/testkit/", "crates/bench/", "xtask/"];
 
 #[cfg(test)]
@@ -74,7 +74,10 @@ mod tests {
     #[test]
     fn a9_a_switch_that_weakens_a_check_is_found_in_code_and_not_in_comments() {
         let code = "//! no simulator here\n    // insecure\n    #[arg(long)]\n    insecure: bool,\n";
-        assert_eq!(in_file("crates/cli/src/args.rs", code), ["crates/cli/src/args.rs:4: `insecure` does not exist in what is shipped"]);
+        assert_eq!(
+            in_file("crates/cli/src/args.rs", code),
+            ["crates/cli/src/args.rs:4: `insecure` does not exist in what is shipped"]
+        );
         assert_eq!(in_file("crates/testkit/src/lib.rs", code), Vec::<String>::new());
         assert_eq!(in_file("crates/cli/tests/story.rs", code), Vec::<String>::new());
     }

@@ -82,8 +82,10 @@ fn type_in(room: &Room, line: &str) -> String {
                 outcome.stderr.clear();
             }
             let phases = ["  approved; waiting for a worker", "  running on an attested worker", "  released"];
-            outcome.stderr = outcome.stderr.lines().filter(|line| !phases.contains(line)).map(|line| format!("{line}\n")).collect();
-            let mut said = lasting(&format!("{}{}", outcome.stderr, outcome.stdout), &room.dir.path().display().to_string());
+            outcome.stderr =
+                outcome.stderr.lines().filter(|line| !phases.contains(line)).map(|line| format!("{line}\n")).collect();
+            let mut said =
+                lasting(&format!("{}{}", outcome.stderr, outcome.stdout), &room.dir.path().display().to_string());
             if !said.is_empty() && !said.ends_with('\n') {
                 said.push('\n');
             }
@@ -102,7 +104,8 @@ fn lasting(said: &str, dir: &str) -> String {
     let mut lasting = String::new();
     let mut rest = said.as_str();
     while let Some(character) = rest.chars().next() {
-        let word: usize = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.:+/@".contains(byte)).count();
+        let word: usize =
+            rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.:+/@".contains(byte)).count();
         if word == 0 {
             lasting.push(character);
             rest = &rest[character.len_utf8()..];
@@ -128,7 +131,10 @@ fn word_of(word: &str, may_be_a_key: bool) -> String {
     }
     let is_time = word.len() > 19 && word.as_bytes()[10] == b'T' && word.starts_with("20") && !word.starts_with("2030");
     let bare = word.trim_end_matches(':');
-    if is_time || may_be_a_key && bare.len() == 8 && !bare.bytes().all(|byte| byte.is_ascii_lowercase()) || bare.len() == 12 && hexadecimal(bare) {
+    if is_time
+        || may_be_a_key && bare.len() == 8 && !bare.bytes().all(|byte| byte.is_ascii_lowercase())
+        || bare.len() == 12 && hexadecimal(bare)
+    {
         return format!("[..]{}", if word.ends_with(':') { ":" } else { "" });
     }
     word.to_owned()

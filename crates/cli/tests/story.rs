@@ -62,7 +62,8 @@ fn three_parties_agree_in_any_order_and_only_the_recipient_opens() {
     assert_eq!(opened.lines().count(), 5);
     assert_eq!(opened.lines().next(), Some("arm,patients,mean_cd4,events,mean_days"));
 
-    let verify = ["verify", "by-arm.receipt", "--result", "by-arm.result", "--party", "hospital.identity", "registry.identity"];
+    let verify =
+        ["verify", "by-arm.receipt", "--result", "by-arm.result", "--party", "hospital.identity", "registry.identity"];
     let verified = room.does("stranger", &verify);
     assert!(verified.ends_with("receipt verified\n"), "{verified}");
     assert!(verified.contains("rollback: not witnessed"), "{verified}");
@@ -76,8 +77,10 @@ fn a_receipt_with_any_part_exchanged_is_refused_by_the_step() {
     room.does("university", &["run", "trial", "--computation", "by-arm"]);
     room.does("university", &["run", "trial", "--computation", "by-arm", "--out", "again.result"]);
     room.is_refused("university", &["verify", "by-arm.receipt", "--result", "again.result"], "result");
-    let (one, other): (Value, Value) =
-        (serde_json::from_str(&room.read("by-arm.receipt")).unwrap(), serde_json::from_str(&room.read("again.receipt")).unwrap());
+    let (one, other): (Value, Value) = (
+        serde_json::from_str(&room.read("by-arm.receipt")).unwrap(),
+        serde_json::from_str(&room.read("again.receipt")).unwrap(),
+    );
     for (part, foreign) in other.as_object().unwrap() {
         if one[part] == *foreign {
             continue;
@@ -122,7 +125,11 @@ fn an_offer_stands_in_for_an_owner_whose_machine_is_off_and_names_the_clause_tha
 
     // One run is left, and then none.
     room.does("university", &["run", "trial", "--computation", "by-arm", "--out", "second.result"]);
-    room.is_refused("university", &["run", "trial", "--computation", "by-arm", "--out", "third.result"], "number of runs");
+    room.is_refused(
+        "university",
+        &["run", "trial", "--computation", "by-arm", "--out", "third.result"],
+        "number of runs",
+    );
 }
 
 #[test]

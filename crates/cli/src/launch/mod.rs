@@ -75,7 +75,9 @@ pub(crate) enum LaunchError {
         dir: PathBuf,
     },
     /// Not a loopback address.
-    #[error("`{0}` is not an address of this machine alone\nhint: `up` serves on loopback only, such as 127.0.0.1:7143; for other machines run `glovebox-broker` itself")]
+    #[error(
+        "`{0}` is not an address of this machine alone\nhint: `up` serves on loopback only, such as 127.0.0.1:7143; for other machines run `glovebox-broker` itself"
+    )]
     NotLoopback(SocketAddr),
     /// The recorded address is none.
     #[error("`{path}` does not hold an address\nhint: remove it, or pass `--listen`", path = .0.display())]
@@ -159,8 +161,10 @@ impl LocalRoom {
         let terms = BrokerTerms { key, log, address: address.to_string(), policy: broker_policy };
         record(&dir.join(BROKER_TERMS), &document(&terms))?;
         record(&dir.join(WORKER_POLICY), &document(&worker_policy))?;
-        let worker = worker
-            .spawn(&["--broker".into(), key.to_string().into(), "--address".into(), address.to_string().into()], &issuer)?;
+        let worker = worker.spawn(
+            &["--broker".into(), key.to_string().into(), "--address".into(), address.to_string().into()],
+            &issuer,
+        )?;
         Ok(LocalRoom { worker, broker, dir: dir.clone(), terms, _lock: lock })
     }
 

@@ -162,8 +162,17 @@ impl Prepared {
         let stdout = process.stdout.take();
         let arguments = arguments.to_vec();
         let started = Instant::now();
-        let mut role =
-            Role { process, watchdog: None, stdout, started, log_start, arguments, issuer: issuer.to_owned(), recipe, tpm: Some(tpm) };
+        let mut role = Role {
+            process,
+            watchdog: None,
+            stdout,
+            started,
+            log_start,
+            arguments,
+            issuer: issuer.to_owned(),
+            recipe,
+            tpm: Some(tpm),
+        };
         let watchdog = watch(role.process.id());
         role.watchdog = Some(watchdog.map_err(|source| LaunchError::Start {
             role: role.name(),

@@ -134,9 +134,12 @@ async fn prepare(stage: &mut Stage, broker: &str) -> Result<(), CliError> {
 
 async fn consent(stage: &mut Stage) -> Result<(), CliError> {
     heading("A list of patients would not pass the rules; `check` says so before anybody is asked");
-    let check = ["check", "--sql", "patients-list.sql", "--manifest", "hospital.manifest.json", "registry.manifest.json"];
+    let check =
+        ["check", "--sql", "patients-list.sql", "--manifest", "hospital.manifest.json", "registry.manifest.json"];
     stage.play("university", &check, Shown::All, 1, None).await?;
-    heading("Each party reads the agreement in plain words, appraises the broker, and consents; owners deposit their keys");
+    heading(
+        "Each party reads the agreement in plain words, appraises the broker, and consents; owners deposit their keys",
+    );
     for party in PARTIES {
         let shown = if party == "hospital" { Shown::All } else { Shown::Results };
         stage.play(party, &["agree", "trial.toml", "--yes"], shown, 0, None).await?;
@@ -180,13 +183,14 @@ fn tell(stage: &Stage, results: Vec<Value>, begun: Instant) -> Report {
          hospital/ registry/ university/   the parties' own keys\n    \
          room/                    broker and worker, with their logs\n\n\
          To go on by hand:\n\n    \
-         cd {dir}\n    \
+         cd {dir}\n{path}    \
          glovebox up --dir room                         # in a terminal of its own\n    \
          glovebox --home university run trial --computation by-arm --out again.result\n    \
          glovebox --home hospital log                   # what happened to the hospital's data\n    \
          glovebox --home hospital revoke trial          # and no more runs of it\n\n\
          caution: the tier was {tier}: {caution}",
         count = stage.commands.len(),
+        path = search_path(&stage.this),
         tier = Tier::SoftwareTpm.name(),
         caution = Tier::SoftwareTpm.words(),
     );
@@ -200,6 +204,16 @@ fn tell(stage: &Stage, results: Vec<Value>, begun: Instant) -> Report {
         "caution": Tier::SoftwareTpm.words(),
     });
     Report::done(words, document)
+}
+
+/// The line that puts this program on the search path, where it is not.
+fn search_path(this: &Path) -> String {
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&places).any(|place| place.join("glovebox").is_file());
+    match this.parent() {
+        Some(folder) if !found => format!("    export PATH={}:$PATH\n", folder.display()),
+        Some(_) | None => String::new(),
+    }
 }
 
 /// Where the story plays, and what was played.
@@ -243,7 +257,8 @@ impl Stage {
         }
         let start = |source| DemoError::Start { command: line.clone(), source };
         let done = step.spawn().map_err(start)?.wait_with_output().await.map_err(start)?;
-        let (said, printed) = (String::from_utf8_lossy(&done.stderr), String::from_utf8_lossy(&done.stdout).into_owned());
+        let (said, printed) =
+            (String::from_utf8_lossy(&done.stderr), String::from_utf8_lossy(&done.stdout).into_owned());
         if shown == Shown::All || done.status.code() != Some(expected) {
             indented(&said);
         }
@@ -278,7 +293,9 @@ fn indented(text: &str) {
 fn table(csv: &str) -> String {
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|field| field.len()).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|field| field.len()).max().unwrap_or_default()
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<&str>| {
         let fields = row.iter().zip(&widths).map(|(field, width)| format!("{field:<width$}"));

@@ -92,9 +92,14 @@ fn remember(room: &LocalRoom, context: &Context) -> Result<(), CliError> {
             context.home.make()?;
             context.home.store_broker(&broker)?;
         }
-        Ok(known) if known.key == broker.key && known.address != broker.address => context.home.store_broker(&broker)?,
+        Ok(known) if known.key == broker.key && known.address != broker.address => {
+            context.home.store_broker(&broker)?
+        }
         Ok(known) if known != broker => {
-            output::note(format!("the default broker of {} is another one; name this one with `--broker`", context.home.path().display()));
+            output::note(format!(
+                "the default broker of {} is another one; name this one with `--broker`",
+                context.home.path().display()
+            ));
         }
         Ok(_) => {}
         Err(error) => return Err(error.into()),

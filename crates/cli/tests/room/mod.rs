@@ -1,10 +1,10 @@
 //! A room over real processes: `glovebox up` with its broker, its worker and their TPMs, and parties that type commands.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -110,14 +110,28 @@ impl Room {
     /// A party types a command that does what it says.
     pub fn does(&self, party: &str, arguments: &[&str]) -> String {
         let outcome = self.party(party, arguments);
-        assert_eq!(outcome.status, 0, "glovebox --home {party} {}\n{}{}", arguments.join(" "), outcome.stderr, outcome.stdout);
+        assert_eq!(
+            outcome.status,
+            0,
+            "glovebox --home {party} {}\n{}{}",
+            arguments.join(" "),
+            outcome.stderr,
+            outcome.stdout
+        );
         outcome.stdout
     }
 
     /// A party types a command that is refused with these words.
     pub fn is_refused(&self, party: &str, arguments: &[&str], words: &str) -> Outcome {
         let outcome = self.party(party, arguments);
-        assert_eq!(outcome.status, 1, "glovebox --home {party} {}\n{}{}", arguments.join(" "), outcome.stderr, outcome.stdout);
+        assert_eq!(
+            outcome.status,
+            1,
+            "glovebox --home {party} {}\n{}{}",
+            arguments.join(" "),
+            outcome.stderr,
+            outcome.stdout
+        );
         let said = format!("{}{}", outcome.stderr, outcome.stdout);
         assert!(said.contains(words), "`{words}` is not in what was said:\n{said}");
         outcome
@@ -133,7 +147,10 @@ impl Room {
 
     /// An owner seals the example's table.
     pub fn seal(&self, owner: &str) {
-        self.does(owner, &["seal", &format!("{owner}.csv"), "--rules", &format!("{owner}.toml"), "--broker", &self.broker]);
+        self.does(
+            owner,
+            &["seal", &format!("{owner}.csv"), "--rules", &format!("{owner}.toml"), "--broker", &self.broker],
+        );
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -188,7 +205,8 @@ pub fn ready() -> Option<()> {
 
 /// Runs a Python program with pandas; what it prints. `None` where there is none, which must not be in CI.
 pub fn python(program: &str, dir: &Path) -> Option<String> {
-    let default = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/glovebox/venv/bin/python");
+    let default =
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/glovebox/venv/bin/python");
     let python = std::env::var_os("GLOVEBOX_PYTHON").map_or_else(default, PathBuf::from);
     if !python.exists() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "`{}` is missing", python.display());
@@ -215,11 +233,4 @@ pub fn same_rows(found: &str, expected: &str) -> bool {
 
 fn number(field: &str) -> String {
     field.parse::<f64>().map_or_else(|_| field.to_owned(), |number| format!("{number:.9e}"))
-}
-
-/// All bytes of a stream that ended.
-pub fn rest(mut stream: impl std::io::Read) -> String {
-    let mut text = String::new();
-    let _ = stream.read_to_string(&mut text);
-    text
 }
