@@ -1,10 +1,14 @@
 //! `glovebox-bench`: measures, prints one table, and fails when a limit is not kept.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bench::{
     Failure, measure, programs, release,
-    report::{Limit, Report, Row},
+    report::{self, Limit, Report, Row},
     room::Room,
     run, sealing, tpch,
 };
@@ -25,7 +29,7 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     repetitions: usize,
     /// Exchanges of each client
-    #[arg(long, value_name = "NUMBER", default_value_t = 250)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     exchanges: usize,
     /// Challenges over the channel
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
@@ -36,6 +40,9 @@ struct Arguments {
     /// The `glovebox` whose demo is timed: the one that `make demo` builds; beside this program if left out
     #[arg(long, value_name = "PROGRAM")]
     demo: Option<PathBuf>,
+    /// A document in which the table takes the place of the last one
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Prints JSON in place of the table
     #[arg(long)]
     json: bool,
@@ -59,12 +66,17 @@ enum Part {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let json = arguments.json;
-    let measured = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(all(arguments)));
+    let (json, record) = (arguments.json, arguments.record.clone());
+    let measured =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::from).and_then(|runtime| {
+            runtime.block_on(async {
+                // Given up, it drops the rooms, and with them their processes.
+                tokio::select! {
+                    report = all(arguments) => report,
+                    _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+                }
+            })
+        });
     let report = match measured {
         Ok(report) => report,
         Err(error) => {
@@ -72,9 +84,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(Err(error)) = record.map(|document| keep(&report, &document)) {
+        eprintln!("error: the table cannot be recorded: {error}");
+        return ExitCode::from(2);
+    }
     let text = if json { serde_json::to_string_pretty(&report).unwrap_or_default() + "\n" } else { report.table() };
     print!("{text}");
     if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn keep(report: &Report, document: &Path) -> Result<(), Failure> {
+    let text = report::replace(&fs::read_to_string(document)?, &report.markdown())?;
+    Ok(fs::write(document, text)?)
 }
 
 async fn all(arguments: Arguments) -> Result<Report, Failure> {
@@ -111,7 +132,7 @@ async fn one(part: Part, arguments: &Arguments) -> Result<Vec<Row>, Failure> {
         }
         Part::Run => {
             let program = programs.join("glovebox-worker");
-            let binary = std::fs::read(&program).map_err(|error| format!("`{}`: {error}", program.display()))?;
+            let binary = fs::read(&program).map_err(|error| format!("`{}`: {error}", program.display()))?;
             let room = Room::start(&programs, folder, 2, &Digest::of(&binary)).await?;
             run::measure(room, &programs, folder, 10).await
         }

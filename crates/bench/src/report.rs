@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::Failure;
+
 /// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
@@ -90,6 +92,37 @@ impl Report {
 
     /// The table for people.
     pub fn table(&self) -> String {
+        let lines = self.lines();
+        let width = |column: usize| lines.iter().map(|line| cell(line, column).chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..4).map(width).collect();
+        let mut text = format!("{}\n\n", self.machine);
+        for line in &lines {
+            let mut row = String::new();
+            for (column, width) in widths.iter().enumerate() {
+                // Writing to a string never fails.
+                let _ = write!(row, "{:<width$}  ", cell(line, column));
+            }
+            row.push_str(cell(line, 4));
+            text.push_str(row.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The table as a document has it (Markdown).
+    pub fn markdown(&self) -> String {
+        let mut text = format!("Measured on {}.\n\n", self.machine);
+        for (place, line) in self.lines().iter().enumerate() {
+            let _ = writeln!(text, "| {} |", line.join(" | "));
+            if place == 0 {
+                text.push_str("|---|---|---|---|---|\n");
+            }
+        }
+        text
+    }
+
+    /// The heading and the rows, in cells.
+    fn lines(&self) -> Vec<[String; 5]> {
         let mut lines = vec![["measurement", "measured", "limit", "verdict", "remarks"].map(str::to_owned)];
         for row in &self.rows {
             let measured = row.measured.map_or_else(|| "-".to_owned(), |figure| figure_text(figure, row.unit));
@@ -106,23 +139,22 @@ impl Report {
             };
             lines.push([row.name.clone(), measured, limit, verdict.to_owned(), row.note.clone()]);
         }
-        let mut text = format!("{}\n\n", self.machine);
-        let width = |column: usize| {
-            lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..4).map(width).collect();
-        for line in &lines {
-            let mut cells = line.iter().zip(&widths).fold(String::new(), |mut cells, (cell, width)| {
-                // Writing to a string never fails.
-                let _ = write!(cells, "{cell:<width$}  ");
-                cells
-            });
-            cells.push_str(line.last().map_or("", String::as_str));
-            text.push_str(cells.trim_end());
-            text.push('\n');
-        }
-        text
+        lines
     }
+}
+
+/// Puts a table in the place of the one that a document has between its two marks.
+///
+/// # Errors
+/// When a mark is missing.
+pub fn replace(document: &str, table: &str) -> Result<String, Failure> {
+    let parts = document.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("the document lacks `{BEGIN}` or `{END}`"))?;
+    Ok(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+}
+
+fn cell(line: &[String; 5], column: usize) -> &str {
+    line.get(column).map_or("", String::as_str)
 }
 
 fn figure_text(figure: f64, unit: &str) -> String {
@@ -134,9 +166,25 @@ fn figure_text(figure: f64, unit: &str) -> String {
     if unit.is_empty() { number } else { format!("{number} {unit}") }
 }
 
+const BEGIN: &str = "<!-- measured by make bench -->";
+const END: &str = "<!-- end -->";
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    fn a_table_takes_the_place_between_the_marks_and_nothing_else() {
+        let report = Report { machine: "a machine".into(), rows: vec![Row::new("a", 2.0, "s", Limit::AtMost(3.0), "b")] };
+        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let written = replace(&document, &report.markdown()).unwrap();
+        assert!(written.contains("| a | 2.000 s | ≤ 3.000 s | met | b |"), "{written}");
+        assert!(written.starts_with("before\n") && written.ends_with("\nafter\n") && !written.contains("old"));
+        assert_eq!(replace(&written, &report.markdown()).unwrap(), written);
+        assert!(replace("no marks", "").is_err());
+    }
 
     #[test]
     fn a_report_is_met_only_if_every_limit_is() {
