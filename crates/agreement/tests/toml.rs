@@ -28,6 +28,8 @@ fn every_vector_is_read_or_refused_in_these_words() {
             "kind: agreement" => AgreementFile::parse("file.toml", body.as_bytes(), read).map(|_| ()),
             other => panic!("{path:?}: {other}"),
         };
+        let forged = expected.contains("does not verify") || expected.contains(" is signed by ");
+        assert_eq!(found.as_ref().is_err_and(agreement::toml::TomlError::is_refusal), forged, "{path:?}");
         let found = found.map_or_else(|error| error.to_string(), |()| "read".to_owned());
         if std::env::var_os("GLOVEBOX_BLESS").is_some() {
             fs::write(&path, format!("{kind}\nexpect:\n{found}\n-----\n{body}")).unwrap();

@@ -171,15 +171,28 @@ impl Terms {
 /// Reads the text of an agreement. Files that it names are looked up beside it, identities in the home too.
 pub(crate) fn read_draft(path: &Path, home: &Home) -> Result<Draft, CliError> {
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    let read = |name: &str| -> Result<Vec<u8>, FileError> {
+    let read = |name: &str| -> Result<Vec<u8>, String> {
         let beside = folder.join(name);
         let contact = Path::new(name).file_name().map(|file| home.path().join("parties").join(file));
-        match contact {
+        let read = match contact {
             Some(contact) if !beside.exists() && contact.exists() => files::read(&contact),
             _ => files::read(&beside),
-        }
+        };
+        read.map_err(|error| unreadable(&error))
     };
     Ok(AgreementFile::parse(&path.display().to_string(), &files::read(path)?, read)?)
+}
+
+/// Why a file that an agreement names cannot be read; its name is told with the line that names it.
+fn unreadable(error: &FileError) -> String {
+    let told = error.to_string();
+    match error {
+        FileError::Read { source, .. } => {
+            let hints: String = told.lines().skip(1).map(|hint| format!("\n{hint}")).collect();
+            format!("it cannot be read: {source}{hints}")
+        }
+        _ => told,
+    }
 }
 
 /// Checks one program against the manifests of an agreement's datasets.

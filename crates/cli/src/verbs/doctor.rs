@@ -219,7 +219,9 @@ fn program(what: &'static str, name: &str, hint: &str) -> Finding {
             let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
             let told = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
             let told = String::from_utf8_lossy(&told).lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned();
-            let told: String = crate::output::plain(&told).chars().take(80).collect();
+            // tpm2-tools tell their version among settings.
+            let told = told.split_once(" version=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or(&told);
+            let told: String = crate::output::plain(told).chars().take(80).collect();
             Finding::good(what, format!("{} ({told})", path.display()))
         }
     }
