@@ -171,7 +171,37 @@ fn message(error: &DataFusionError) -> String {
         .trim_start_matches("SQL error: ");
     // A parser's error is wrapped in its type's name.
     let text = text.strip_prefix("ParserError(\"").and_then(|text| text.strip_suffix("\")")).unwrap_or(text);
-    text.chars().take(MAX_MESSAGE).collect()
+    let (said, hint) = advice(text);
+    let said: String = said.chars().take(MAX_MESSAGE).collect();
+    hint.map_or_else(|| said.clone(), |hint| format!("{said}\nhint: {hint}"))
+}
+
+/// A name that the engine does not know, told in this program's words and apart from the names that it proposes instead.
+fn advice(text: &str) -> (String, Option<String>) {
+    if let Some(name) = text.strip_prefix("table 'datafusion.public.").and_then(|rest| rest.strip_suffix("' not found"))
+    {
+        return (
+            format!("there is no table `{name}`"),
+            Some("a query reads the datasets by their names in the agreement".to_owned()),
+        );
+    }
+    if let Some((name, rest)) = text.strip_prefix("Invalid function '").and_then(|rest| rest.split_once("'.")) {
+        let nearest = rest.split_once("Did you mean '").and_then(|(_, rest)| rest.split_once('\''));
+        return (
+            format!("there is no function `{name}`"),
+            nearest.map(|(nearest, _)| format!("did you mean `{nearest}`?")),
+        );
+    }
+    let Some(rest) = text.strip_prefix("No field named ") else { return (text.to_owned(), None) };
+    let (name, rest) =
+        rest.split_once(". ").or_else(|| rest.split_once(".\n")).unwrap_or((rest.trim_end_matches('.'), ""));
+    let nearest = rest.split_once("Did you mean '").and_then(|(_, rest)| rest.split_once('\''));
+    let hint = match (nearest, rest.split_once("Valid fields are ")) {
+        (Some((nearest, _)), _) => Some(format!("did you mean `{nearest}`?")),
+        (None, Some((_, known))) => Some(format!("known here: {}", known.trim_end_matches('.'))),
+        (None, None) => None,
+    };
+    (format!("there is no column `{name}`"), hint.map(|hint| hint.chars().take(MAX_MESSAGE).collect()))
 }
 
 /// The longest query.
@@ -186,3 +216,27 @@ const MAX_USES: usize = 500;
 const MAX_COLUMNS: usize = 4096;
 /// The longest message of the engine that is repeated.
 const MAX_MESSAGE: usize = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_nearest_or_with_all() {
+        let told = |text: &str| advice(text);
+        assert_eq!(
+            told("No field named presure. Did you mean 'clinic.pressure'?\nValid fields are clinic.pressure."),
+            ("there is no column `presure`".to_owned(), Some("did you mean `clinic.pressure`?".to_owned()))
+        );
+        assert_eq!(
+            told("No field named zzz. Valid fields are clinic.patient, clinic.pressure."),
+            ("there is no column `zzz`".to_owned(), Some("known here: clinic.patient, clinic.pressure".to_owned()))
+        );
+        assert_eq!(
+            told("Invalid function 'avgg'.\nDid you mean 'avg'?"),
+            ("there is no function `avgg`".to_owned(), Some("did you mean `avg`?".to_owned()))
+        );
+        assert_eq!(told("table 'datafusion.public.clinik' not found").0, "there is no table `clinik`");
+        assert_eq!(told("it is Tuesday"), ("it is Tuesday".to_owned(), None));
+    }
+}
