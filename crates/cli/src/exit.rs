@@ -11,15 +11,8 @@ use jiff::Timestamp;
 use wire::client::ClientError;
 
 use crate::{
-    files::FileError,
-    heads::LogFault,
-    home::HomeError,
-    launch::LaunchError,
-    room::RoomError,
-    storage::StorageError,
-    terms::TermsError,
-    verbs::demo::DemoError,
-    wallet::WalletError,
+    files::FileError, heads::LogFault, home::HomeError, launch::LaunchError, room::RoomError, storage::StorageError,
+    terms::TermsError, verbs::demo::DemoError, wallet::WalletError,
 };
 
 /// How a command ended.
@@ -141,10 +134,14 @@ pub(crate) enum CliError {
     #[error("no dataset `{0}` of this party is known here\nhint: `glovebox status` lists them")]
     NoDataset(String),
     /// Somebody else's agreement.
-    #[error("this party is not a party to `{0}`\nhint: check `--home`, or have the agreement name this party's identity")]
+    #[error(
+        "this party is not a party to `{0}`\nhint: check `--home`, or have the agreement name this party's identity"
+    )]
     NotAParty(String),
     /// A party without data has nothing to offer.
-    #[error("`{0}` owns no dataset of this agreement, so there is nothing to offer\nhint: consent with `glovebox agree`")]
+    #[error(
+        "`{0}` owns no dataset of this agreement, so there is nothing to offer\nhint: consent with `glovebox agree`"
+    )]
     NothingToOffer(String),
     /// Too late.
     #[error("it expired at {0}\nhint: choose a later expiry, or check this machine's clock")]
@@ -185,13 +182,17 @@ pub(crate) enum CliError {
         phase: &'static str,
     },
     /// The result is not the one in its receipt.
-    #[error("what the broker sent is not the result of the run `{0}`\nhint: nothing was written; keep this output and ask the broker's operator")]
+    #[error(
+        "what the broker sent is not the result of the run `{0}`\nhint: nothing was written; keep this output and ask the broker's operator"
+    )]
     OtherResult(Digest),
     /// A receipt that does not verify.
     #[error("the receipt does not verify")]
     Receipt(#[source] Box<receipt::Failure>),
     /// A record of an unknown kind.
-    #[error("the broker's log holds a record of the unknown kind `{0}`\nhint: this version of glovebox may be older than the broker")]
+    #[error(
+        "the broker's log holds a record of the unknown kind `{0}`\nhint: this version of glovebox may be older than the broker"
+    )]
     UnknownRecord(String),
     /// The user asked to end.
     #[error("interrupted; nothing was left half-written")]
@@ -314,10 +315,16 @@ impl From<Status> for ExitCode {
 /// What to do about a run that was refused, by its code. The words are the broker's; the advice is this program's own.
 fn run_hint(code: &str) -> &'static str {
     match code {
-        "evidence-refused" => "\nhint: compare the agreement's `workers` policy with what the worker's operator says it runs",
-        "ciphertext-unreachable" => "\nhint: the owner's `glovebox status` says where the sealed file must lie; the worker must be able to read it there",
+        "evidence-refused" => {
+            "\nhint: compare the agreement's `workers` policy with what the worker's operator says it runs"
+        }
+        "ciphertext-unreachable" => {
+            "\nhint: the owner's `glovebox status` says where the sealed file must lie; the worker must be able to read it there"
+        }
         "ciphertext-refused" => "\nhint: its owner restores the sealed file from a copy, or seals the table again",
-        "broker-unreachable" | "attester-failed" | "no-room" | "failed" => "\nhint: run it again; if it happens again, ask the worker's operator",
+        "broker-unreachable" | "attester-failed" | "no-room" | "failed" => {
+            "\nhint: run it again; if it happens again, ask the worker's operator"
+        }
         _ => "",
     }
 }
@@ -325,7 +332,7 @@ fn run_hint(code: &str) -> &'static str {
 fn of_home(error: &HomeError) -> Status {
     match error {
         HomeError::Statement { .. } | HomeError::ManifestSigner { .. } | HomeError::Contact { .. } => Status::Refused,
-        HomeError::Key { source, .. } if matches!(source, BlobError::OtherRecipients | BlobError::Altered) => Status::Refused,
+        HomeError::Key { source: BlobError::OtherRecipients | BlobError::Altered, .. } => Status::Refused,
         HomeError::File(error) => of_file(error),
         HomeError::Wallet(error) => of_wallet(error),
         HomeError::NoHome
@@ -345,7 +352,9 @@ fn of_home(error: &HomeError) -> Status {
 
 fn of_wallet(error: &WalletError) -> Status {
     match error {
-        WalletError::Exists { .. } | WalletError::Exposed { .. } | WalletError::Blob(BlobError::WrongPassphrase) => Status::Refused,
+        WalletError::Exists { .. } | WalletError::Exposed { .. } | WalletError::Blob(BlobError::WrongPassphrase) => {
+            Status::Refused
+        }
         WalletError::File(error) => of_file(error),
         WalletError::Missing(_)
         | WalletError::Form { .. }
@@ -359,13 +368,18 @@ fn of_wallet(error: &WalletError) -> Status {
 fn of_file(error: &FileError) -> Status {
     match error {
         FileError::Exists(_) => Status::Refused,
-        FileError::Read { .. } | FileError::Write { .. } | FileError::TooLarge { .. } | FileError::NotText(_) => Status::Error,
+        FileError::Read { .. } | FileError::Write { .. } | FileError::TooLarge { .. } | FileError::NotText(_) => {
+            Status::Error
+        }
     }
 }
 
 fn of_client(error: &ClientError) -> Status {
     match error {
         ClientError::Refused(_) | ClientError::NotThatBroker { .. } => Status::Refused,
-        ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Answer(_) | ClientError::Channel(_) => Status::Error,
+        ClientError::Unreachable { .. }
+        | ClientError::Broken { .. }
+        | ClientError::Answer(_)
+        | ClientError::Channel(_) => Status::Error,
     }
 }

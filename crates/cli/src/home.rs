@@ -110,13 +110,19 @@ pub(crate) enum HomeError {
     #[error("no home directory is known\nhint: pass `--home DIR` or set GLOVEBOX_HOME")]
     NoHome,
     /// A name that is not an identifier.
-    #[error("`{0}` cannot be a name\nhint: use lower-case letters, digits, `_` and, for parties, `-`, beginning with a letter; not too long")]
+    #[error(
+        "`{0}` cannot be a name\nhint: use lower-case letters, digits, `_` and, for parties, `-`, beginning with a letter; not too long"
+    )]
     Name(String),
     /// No such contact.
-    #[error("no party `{0}` is known\nhint: `glovebox identity {0} --add LINE` with the line that its `glovebox init` printed")]
+    #[error(
+        "no party `{0}` is known\nhint: `glovebox identity {0} --add LINE` with the line that its `glovebox init` printed"
+    )]
     NoContact(String),
     /// No such agreement.
-    #[error("no agreement `{0}` is known here\nhint: `glovebox status` lists them; `glovebox agree FILE` takes in another party's file")]
+    #[error(
+        "no agreement `{0}` is known here\nhint: `glovebox status` lists them; `glovebox agree FILE` takes in another party's file"
+    )]
     NoAgreement(String),
     /// No such run.
     #[error("no run `{0}` of this party is known here\nhint: submit one with `glovebox run NAME --computation C`")]
@@ -130,7 +136,9 @@ pub(crate) enum HomeError {
         found: Vec<Digest>,
     },
     /// No key for a dataset version.
-    #[error("the key of `{dataset}` (manifest {manifest}) is not in this home\nhint: it was sealed with another `--home`; deposit it from there")]
+    #[error(
+        "the key of `{dataset}` (manifest {manifest}) is not in this home\nhint: it was sealed with another `--home`; deposit it from there"
+    )]
     NoKey {
         /// The dataset.
         dataset: String,
@@ -138,10 +146,14 @@ pub(crate) enum HomeError {
         manifest: Digest,
     },
     /// No default broker.
-    #[error("no broker was named and this home has no default\nhint: pass `--broker FILE` with the `broker.json` that `glovebox up` or the broker's operator made")]
+    #[error(
+        "no broker was named and this home has no default\nhint: pass `--broker FILE` with the `broker.json` that `glovebox up` or the broker's operator made"
+    )]
     NoBroker,
     /// Neither `KEY@HOST:PORT` nor a broker's file.
-    #[error("`{0}` does not name a broker\nhint: give its `broker.json`, or `ed25519:…@HOST:PORT`, as `glovebox up` and the broker's operator print it")]
+    #[error(
+        "`{0}` does not name a broker\nhint: give its `broker.json`, or `ed25519:…@HOST:PORT`, as `glovebox up` and the broker's operator print it"
+    )]
     BrokerForm(String),
     /// A file does not hold what it should.
     #[error("`{path}` cannot be read as {what}", path = .path.display())]
@@ -300,7 +312,8 @@ impl Home {
     /// The names of one's own datasets.
     pub(crate) fn datasets(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path.join("datasets")) else { return Vec::new() };
-        let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names
     }
@@ -355,13 +368,17 @@ impl Home {
             Err(_) => all.iter().filter(|(_, proposal)| proposal.agreement.name == name).collect(),
         };
         if found.len() > 1 {
-            let is_replaced = |digest: &Digest| all.iter().any(|(_, other)| other.agreement.predecessor.as_ref() == Some(digest));
+            let is_replaced =
+                |digest: &Digest| all.iter().any(|(_, other)| other.agreement.predecessor.as_ref() == Some(digest));
             found.retain(|(digest, _)| !is_replaced(digest));
         }
         match found.as_slice() {
             [one] => Ok((*one).clone()),
             [] => Err(HomeError::NoAgreement(name.to_owned())),
-            several => Err(HomeError::Ambiguous { name: name.to_owned(), found: several.iter().map(|(digest, _)| *digest).collect() }),
+            several => Err(HomeError::Ambiguous {
+                name: name.to_owned(),
+                found: several.iter().map(|(digest, _)| *digest).collect(),
+            }),
         }
     }
 
@@ -476,7 +493,8 @@ impl BrokerAddress {
 /// Reads a manifest and requires its owner's signature.
 pub(crate) fn read_manifest(path: &Path) -> Result<Signed<Manifest>, HomeError> {
     let envelope: Envelope = read_document(path, "a manifest")?;
-    let signed = Signed::<Manifest>::open(&envelope).map_err(|source| HomeError::Statement { path: path.to_owned(), source })?;
+    let signed =
+        Signed::<Manifest>::open(&envelope).map_err(|source| HomeError::Statement { path: path.to_owned(), source })?;
     let (owner, signer) = (signed.value().owner, *signed.signer());
     if owner != signer {
         return Err(HomeError::ManifestSigner { path: path.to_owned(), owner, signer });
@@ -528,7 +546,13 @@ mod tests {
         let key = envelope::SigningKey::from_seed(&[1; 32]).public();
         let text = format!("{key}@localhost:7300");
         assert_eq!(text.parse::<BrokerAddress>().unwrap(), BrokerAddress { key, address: "localhost:7300".into() });
-        for wrong in ["localhost:7300", "ed25519:x@localhost:1", &format!("{key}@localhost"), &format!("{key}@:1"), &format!("{key}@h:99999")] {
+        for wrong in [
+            "localhost:7300",
+            "ed25519:x@localhost:1",
+            &format!("{key}@localhost"),
+            &format!("{key}@:1"),
+            &format!("{key}@h:99999"),
+        ] {
             assert!(matches!(wrong.parse::<BrokerAddress>(), Err(HomeError::BrokerForm(_))), "{wrong}");
         }
     }

@@ -54,7 +54,9 @@ pub(crate) enum TermsError {
     #[error("the agreement could not be completed")]
     Draft(#[source] DraftError),
     /// A manifest is missing.
-    #[error("the manifest of dataset `{dataset}` is not at hand\nhint: ask its owner, `{owner}`, for the file that `glovebox seal` wrote, and name it in the agreement")]
+    #[error(
+        "the manifest of dataset `{dataset}` is not at hand\nhint: ask its owner, `{owner}`, for the file that `glovebox seal` wrote, and name it in the agreement"
+    )]
     ManifestMissing {
         /// The dataset.
         dataset: String,
@@ -65,7 +67,9 @@ pub(crate) enum TermsError {
     #[error("a manifest of the proposal does not verify")]
     ManifestStatement(#[source] StatementError),
     /// A manifest that somebody else signed.
-    #[error("the manifest of dataset `{dataset}` is signed by `{signer}`, who is not its owner `{owner}`\nhint: ask the owner for the manifest again")]
+    #[error(
+        "the manifest of dataset `{dataset}` is signed by `{signer}`, who is not its owner `{owner}`\nhint: ask the owner for the manifest again"
+    )]
     ManifestSigner {
         /// The dataset.
         dataset: String,
@@ -91,7 +95,9 @@ pub(crate) enum TermsError {
         source: CheckError,
     },
     /// The agreement records other columns than the program reads.
-    #[error("computation `{computation}` reads {derived}, and the agreement records {recorded}\nhint: do not consent; ask whoever proposed it to make it again with this version of glovebox")]
+    #[error(
+        "computation `{computation}` reads {derived}, and the agreement records {recorded}\nhint: do not consent; ask whoever proposed it to make it again with this version of glovebox"
+    )]
     Columns {
         /// The computation.
         computation: String,
@@ -107,7 +113,8 @@ impl Terms {
     pub(crate) async fn from_toml(path: &Path, home: &Home) -> Result<Terms, CliError> {
         let draft = read_draft(path, home)?;
         let known = known_manifests(home)?;
-        let (manifests, envelopes) = match_manifests(draft.agreement(), draft.manifests().values().cloned().chain(known))?;
+        let (manifests, envelopes) =
+            match_manifests(draft.agreement(), draft.manifests().values().cloned().chain(known))?;
         let (columns, explanations) = derive_all(draft.agreement(), &manifests).await?;
         let sound = draft.with_columns(columns).map_err(TermsError::Draft)?;
         Ok(Terms { sound, manifests, envelopes, explanations })
@@ -163,7 +170,8 @@ impl Terms {
 
     /// In plain words, for one reader.
     pub(crate) fn summary(&self, reader: &PublicKey) -> Summary {
-        let manifests = self.manifests.iter().map(|(name, manifest)| (name.clone(), manifest.value().clone())).collect();
+        let manifests =
+            self.manifests.iter().map(|(name, manifest)| (name.clone(), manifest.value().clone())).collect();
         Summary::of(&self.sound, &manifests, Some(reader))
     }
 }
@@ -224,10 +232,13 @@ pub(crate) fn match_manifests(
     let (mut manifests, mut envelopes) = (Manifests::new(), Vec::new());
     for (dataset, terms) in &agreement.datasets {
         let owner = agreement.parties.get(&terms.owner).map(|PartyTerms { identity }| *identity.signing());
-        let mut fitting: Vec<&Signed<Manifest>> = candidates.iter().filter(|manifest| fits(manifest, &terms.source)).collect();
+        let mut fitting: Vec<&Signed<Manifest>> =
+            candidates.iter().filter(|manifest| fits(manifest, &terms.source)).collect();
         fitting.sort_by_key(|manifest| manifest.value().version);
         fitting.dedup_by_key(|manifest| *manifest.digest());
-        if let Some(other) = fitting.iter().find(|manifest| owner != Some(manifest.value().owner) || owner != Some(*manifest.signer())) {
+        if let Some(other) =
+            fitting.iter().find(|manifest| owner != Some(manifest.value().owner) || owner != Some(*manifest.signer()))
+        {
             let signer = *other.signer();
             return Err(TermsError::ManifestSigner { dataset: dataset.clone(), owner: terms.owner.clone(), signer });
         }
@@ -263,12 +274,14 @@ async fn derive_all(
 ) -> Result<(BTreeMap<String, Columns>, BTreeMap<String, Explanation>), TermsError> {
     let (mut columns, mut explanations) = (BTreeMap::new(), BTreeMap::new());
     for (name, computation) in &agreement.computations {
-        let (derived, explanation) = check(&computation.text, &agreement.datasets, manifests).await.map_err(|error| match error {
-            CheckError::Refused(explanation) => {
-                TermsError::Refused { computation: name.clone(), explanation: explanation.to_string().trim_end().to_owned() }
-            }
-            source => TermsError::Query { computation: name.clone(), source },
-        })?;
+        let (derived, explanation) =
+            check(&computation.text, &agreement.datasets, manifests).await.map_err(|error| match error {
+                CheckError::Refused(explanation) => TermsError::Refused {
+                    computation: name.clone(),
+                    explanation: explanation.to_string().trim_end().to_owned(),
+                },
+                source => TermsError::Query { computation: name.clone(), source },
+            })?;
         columns.insert(name.clone(), derived);
         explanations.insert(name.clone(), explanation);
     }
@@ -276,8 +289,10 @@ async fn derive_all(
 }
 
 fn list(columns: &Columns) -> String {
-    let names: Vec<String> =
-        columns.iter().flat_map(|(table, columns)| columns.iter().map(move |column| format!("{table}.{column}"))).collect();
+    let names: Vec<String> = columns
+        .iter()
+        .flat_map(|(table, columns)| columns.iter().map(move |column| format!("{table}.{column}")))
+        .collect();
     if names.is_empty() { "no column".to_owned() } else { names.join(", ") }
 }
 

@@ -28,10 +28,15 @@ fn the_tutorial_does_what_it_shows() {
             continue;
         }
         let (status, said) = typed(&room, &step.commands);
-        let refused = step.said.iter().any(|line| line.starts_with("error: ") || line.trim_start().starts_with("refused: "));
+        let refused =
+            step.said.iter().any(|line| line.starts_with("error: ") || line.trim_start().starts_with("refused: "));
         assert_eq!(status, i32::from(refused), "{}\n{said}", step.commands);
         for line in &step.said {
-            assert!(said.lines().any(|found| fits(found, line)), "`{line}` is not what was said by\n{}\n{said}", step.commands);
+            assert!(
+                said.lines().any(|found| fits(found, line)),
+                "`{line}` is not what was said by\n{}\n{said}",
+                step.commands
+            );
         }
     }
 }

@@ -94,7 +94,8 @@ impl Identity {
 /// Seals a stream to several recipients; returns how many bytes of plaintext it had.
 pub fn seal_blob(mut plaintext: impl Read, ciphertext: impl Write, recipients: &[Recipient]) -> Result<u64, BlobError> {
     let recipients = recipients.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
-    let mut writer = Encryptor::with_recipients(recipients).map_err(not_sealed)?.wrap_output(ciphertext).map_err(broken)?;
+    let mut writer =
+        Encryptor::with_recipients(recipients).map_err(not_sealed)?.wrap_output(ciphertext).map_err(broken)?;
     let bytes = io::copy(&mut plaintext, &mut writer).map_err(broken)?;
     writer.finish().and_then(|mut output| output.flush()).map_err(broken)?;
     Ok(bytes)
@@ -159,12 +160,18 @@ pub fn unprotect_identity(file: &str, passphrase: &str) -> Result<Identity, Blob
     let mut key = age::scrypt::Identity::new(SecretString::from(passphrase.to_owned()));
     key.set_max_work_factor(MAX_WORK);
     let reader = decryptor.decrypt(iter::once(&key as &dyn age::Identity)).map_err(|error| match error {
-        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys => BlobError::WrongPassphrase,
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys => {
+            BlobError::WrongPassphrase
+        }
         other => not_opened(other),
     })?;
     let mut text = Zeroizing::new(String::with_capacity(MAX_IDENTITY));
     reader.take(MAX_IDENTITY as u64).read_to_string(&mut text).map_err(altered)?;
-    text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).ok_or(BlobError::NotAnIdentity)?.parse()
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .ok_or(BlobError::NotAnIdentity)?
+        .parse()
 }
 
 impl FromStr for Recipient {
@@ -173,7 +180,13 @@ impl FromStr for Recipient {
     fn from_str(text: &str) -> Result<Recipient, BlobError> {
         // Who pastes the wrong line must not find the secret in a log.
         let secret = text.trim_start().to_ascii_uppercase().starts_with("AGE-SECRET-KEY-");
-        let wrong = || BlobError::NotARecipient(if secret { "AGE-SECRET-KEY-…".to_owned() } else { crate::text::shown(text, 80) });
+        let wrong = || {
+            BlobError::NotARecipient(if secret {
+                "AGE-SECRET-KEY-…".to_owned()
+            } else {
+                crate::text::shown(text, 80)
+            })
+        };
         text.parse().map(Recipient).map_err(|_| wrong())
     }
 }
@@ -247,7 +260,9 @@ fn bucket(length: usize) -> usize {
 
 fn room(kind: io::ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: make room on the disk and run the command again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: make room on the disk and run the command again"
+        }
         _ => "",
     }
 }
@@ -263,7 +278,9 @@ fn not_sealed(error: EncryptError) -> BlobError {
 fn not_opened(error: DecryptError) -> BlobError {
     match error {
         DecryptError::NoMatchingKeys => BlobError::OtherRecipients,
-        DecryptError::DecryptionFailed | DecryptError::InvalidMac | DecryptError::KeyDecryptionFailed => BlobError::Altered,
+        DecryptError::DecryptionFailed | DecryptError::InvalidMac | DecryptError::KeyDecryptionFailed => {
+            BlobError::Altered
+        }
         DecryptError::ExcessiveWork { .. } => BlobError::ExcessiveWork,
         DecryptError::InvalidHeader | DecryptError::UnknownFormat => BlobError::NotAge,
         DecryptError::Io(error) => altered(error),
@@ -342,7 +359,10 @@ mod tests {
 
     #[test]
     fn padding_hides_the_length_and_comes_off_exactly() {
-        assert_eq!([0, 1, 1_024, 1_025, 65_536, 65_537, 200_000].map(bucket), [1_024, 1_024, 1_024, 2_048, 65_536, 131_072, 262_144]);
+        assert_eq!(
+            [0, 1, 1_024, 1_025, 65_536, 65_537, 200_000].map(bucket),
+            [1_024, 1_024, 1_024, 2_048, 65_536, 131_072, 262_144]
+        );
         for result in [&b"a,b\n1,2\n"[..], b"a\n\"\"\n", b""] {
             let padded = pad(result).unwrap();
             assert_eq!(padded.len(), 1_024);
@@ -351,7 +371,8 @@ mod tests {
         assert_eq!(pad(b"a\n1"), Err(BlobError::Ending));
         assert_eq!(pad(b"a\n\n"), Err(BlobError::Ending));
         let identity = Identity::generate();
-        let [short, long] = [&b"a\n1\n"[..], &b"a\n1\n22\n333\n"[..]].map(|result| seal_padded(result, &[identity.recipient()]).unwrap());
+        let [short, long] = [&b"a\n1\n"[..], &b"a\n1\n22\n333\n"[..]]
+            .map(|result| seal_padded(result, &[identity.recipient()]).unwrap());
         // The header has a stanza of random length; what follows its last line is the payload.
         let payload = |file: &[u8]| {
             let last = file.windows(5).position(|window| window == b"\n--- ").unwrap() + 1;

@@ -51,8 +51,16 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<Report, CliError> {
             "swtpm",
             "a broker or worker on this machine needs a TPM; `apt install swtpm swtpm-tools` gives one in software",
         ),
-        program("TPM provisioning (swtpm_setup)", "swtpm_setup", "`apt install swtpm-tools`; without it a software TPM cannot be made"),
-        program("TPM tools (tpm2_checkquote)", "tpm2_checkquote", "`apt install tpm2-tools`, to check quotes by another program; not needed otherwise"),
+        program(
+            "TPM provisioning (swtpm_setup)",
+            "swtpm_setup",
+            "`apt install swtpm-tools`; without it a software TPM cannot be made",
+        ),
+        program(
+            "TPM tools (tpm2_checkquote)",
+            "tpm2_checkquote",
+            "`apt install tpm2-tools`, to check quotes by another program; not needed otherwise",
+        ),
         program("age", "age", "`apt install age`, to open results with another program; not needed otherwise"),
         tees(),
         measured_boot(),
@@ -95,7 +103,8 @@ fn party(context: &Context) -> Finding {
     let path = context.home.identity_file();
     match wallet::public(&path) {
         Ok((name, identity)) => {
-            let protected = if wallet::is_protected(&path).unwrap_or(false) { "with a passphrase" } else { "without a passphrase" };
+            let protected =
+                if wallet::is_protected(&path).unwrap_or(false) { "with a passphrase" } else { "without a passphrase" };
             Finding::good(what, format!("`{name}` {} ({protected})", identity.signing()))
         }
         Err(_) if !path.exists() => Finding::absent(what, "none in this home", "`glovebox init --name NAME` makes one"),
@@ -113,7 +122,11 @@ fn tpm_devices() -> Finding {
     let what = "TPM device";
     let devices = present(&["/dev/tpmrm0", "/dev/tpm0"]);
     let Some(device) = devices.first() else {
-        return Finding::absent(what, "none", "a virtual machine can be given one; for trials a software TPM does, and receipts then say so");
+        return Finding::absent(
+            what,
+            "none",
+            "a virtual machine can be given one; for trials a software TPM does, and receipts then say so",
+        );
     };
     let version = read("/sys/class/tpm/tpm0/tpm_version_major");
     if version.as_deref() == Some("1") {
@@ -121,9 +134,11 @@ fn tpm_devices() -> Finding {
     }
     match fs::OpenOptions::new().read(true).write(true).open(device) {
         Ok(_) => Finding::good(what, format!("{} is usable", device.display())),
-        Err(error) => {
-            Finding::attention(what, format!("{} cannot be opened: {error}", device.display()), "add the user of the broker or worker to the group `tss`")
-        }
+        Err(error) => Finding::attention(
+            what,
+            format!("{} cannot be opened: {error}", device.display()),
+            "add the user of the broker or worker to the group `tss`",
+        ),
     }
 }
 
@@ -142,8 +157,16 @@ fn tees() -> Finding {
     let guest = here.iter().any(|name| !name.ends_with("host"));
     match (guest, here.is_empty()) {
         (true, _) => Finding::good(what, format!("{}; this version attests with TPMs only", here.join(", "))),
-        (false, false) => Finding::absent(what, format!("no guest device ({})", here.join(", ")), "run the worker inside a confidential virtual machine for a stronger tier"),
-        (false, true) => Finding::absent(what, "no device", "run the worker inside a confidential virtual machine for a stronger tier"),
+        (false, false) => Finding::absent(
+            what,
+            format!("no guest device ({})", here.join(", ")),
+            "run the worker inside a confidential virtual machine for a stronger tier",
+        ),
+        (false, true) => Finding::absent(
+            what,
+            "no device",
+            "run the worker inside a confidential virtual machine for a stronger tier",
+        ),
     }
 }
 
@@ -153,7 +176,11 @@ fn measured_boot() -> Finding {
     if Path::new(log).exists() {
         Finding::good(what, "the firmware left an event log")
     } else {
-        Finding::absent(what, "no firmware event log", "needed only where an agreement lists firmware measurements; it comes with UEFI and a TPM device")
+        Finding::absent(
+            what,
+            "no firmware event log",
+            "needed only where an agreement lists firmware measurements; it comes with UEFI and a TPM device",
+        )
     }
 }
 
@@ -173,11 +200,19 @@ fn clock() -> Finding {
     let shown = now.strftime("%Y-%m-%d %H:%M UTC").to_string();
     // Older than this program means never set.
     if now < BUILT.parse().unwrap_or(now) {
-        return Finding::attention(what, shown, "the clock is in the past; brokers refuse what is signed more than a minute off");
+        return Finding::attention(
+            what,
+            shown,
+            "the clock is in the past; brokers refuse what is signed more than a minute off",
+        );
     }
     let synchronised = ["/run/systemd/timesync/synchronized", "/run/chrony/chronyd.pid", "/var/run/ntpd.pid"];
     if present(&synchronised).is_empty() {
-        Finding::attention(what, format!("{shown}, no time service seen"), "brokers refuse what is signed more than a minute off; `apt install systemd-timesyncd`")
+        Finding::attention(
+            what,
+            format!("{shown}, no time service seen"),
+            "brokers refuse what is signed more than a minute off; `apt install systemd-timesyncd`",
+        )
     } else {
         Finding::good(what, format!("{shown}, kept by a time service"))
     }
@@ -194,11 +229,14 @@ fn disk(home: &Path) -> Finding {
     }
     let output = Command::new("df").args(["-Pk"]).arg(place).stderr(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).and_then(|field| field.parse::<u64>().ok());
+    let free =
+        text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).and_then(|field| field.parse::<u64>().ok());
     match free {
-        Some(kilobytes) if kilobytes < 1 << 20 => {
-            Finding::attention(what, format!("{} MB free for {}", kilobytes >> 10, home.display()), "sealing writes about as much as it reads; make room")
-        }
+        Some(kilobytes) if kilobytes < 1 << 20 => Finding::attention(
+            what,
+            format!("{} MB free for {}", kilobytes >> 10, home.display()),
+            "sealing writes about as much as it reads; make room",
+        ),
         Some(kilobytes) => Finding::good(what, format!("{} GB free for {}", kilobytes >> 20, home.display())),
         None => Finding::attention(what, "could not be asked", "`df` is missing"),
     }
@@ -218,7 +256,12 @@ fn program(what: &'static str, name: &str, hint: &str) -> Finding {
         Some(path) => {
             let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
             let told = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-            let told = String::from_utf8_lossy(&told).lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned();
+            let told = String::from_utf8_lossy(&told)
+                .lines()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
             // tpm2-tools tell their version among settings.
             let told = told.split_once(" version=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or(&told);
             let told: String = crate::output::plain(told).chars().take(80).collect();

@@ -40,7 +40,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         None => context.home.proposals()?.into_iter().map(|(_, proposal)| proposal.agreement).collect(),
     };
     // One log per broker key: the agreements of one broker name one log.
-    let brokers: BTreeMap<PublicKey, Agreement> = agreements.into_iter().map(|agreement| (agreement.broker.key, agreement)).collect();
+    let brokers: BTreeMap<PublicKey, Agreement> =
+        agreements.into_iter().map(|agreement| (agreement.broker.key, agreement)).collect();
     if brokers.is_empty() {
         return Ok(Report::done("no agreement is known here, so there is no log to look at", json!({ "logs": [] })));
     }
@@ -78,7 +79,12 @@ fn names(context: &Context) -> Result<BTreeMap<PublicKey, String>, CliError> {
 }
 
 /// All of the party's records, page by page, each checked against its page's head and that against the newest one.
-async fn entries(watched: &Watched, room: &mut Room, wallet: &Wallet, context: &Context) -> Result<Vec<Entry>, CliError> {
+async fn entries(
+    watched: &Watched,
+    room: &mut Room,
+    wallet: &Wallet,
+    context: &Context,
+) -> Result<Vec<Entry>, CliError> {
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let from = entries.last().map_or(0, |last| last.index.saturating_add(1));

@@ -92,7 +92,12 @@ async fn enter(agreement: &Agreement) -> Result<Room, CliError> {
     Ok(Room::enter(&BrokerAddress { key: broker.key, address: broker.address.clone() }).await?)
 }
 
-async fn submit(name: &str, computation: &str, wallet: &Wallet, context: &Context) -> Result<(Submitted, Room), CliError> {
+async fn submit(
+    name: &str,
+    computation: &str,
+    wallet: &Wallet,
+    context: &Context,
+) -> Result<(Submitted, Room), CliError> {
     let (digest, proposal) = context.home.proposal(name)?;
     let agreement = proposal.agreement;
     let Some(terms) = agreement.computations.get(computation) else {
@@ -118,14 +123,22 @@ async fn submit(name: &str, computation: &str, wallet: &Wallet, context: &Contex
     let run = Run { agreement: digest, computation: computation.to_owned(), program: terms.digest(), versions };
     let statement: Signed<Addressed<Run>> = room.sign(run, wallet)?;
     let id = *statement.digest();
-    let kept = SubmittedRun { agreement: digest, computation: computation.to_owned(), statement: statement.envelope().clone() };
+    let kept = SubmittedRun {
+        agreement: digest,
+        computation: computation.to_owned(),
+        statement: statement.envelope().clone(),
+    };
     context.home.store_run(&id, &kept)?;
     let _: RunStatus = room.post(path::RUNS, &statement).await?;
     Ok((Submitted { id, computation: computation.to_owned(), agreement }, room))
 }
 
 /// The manifests that the broker has for an agreement: a series may have grown since.
-async fn deposited_manifests(agreement: &Digest, room: &mut Room, wallet: &Wallet) -> Result<Vec<Signed<Manifest>>, CliError> {
+async fn deposited_manifests(
+    agreement: &Digest,
+    room: &mut Room,
+    wallet: &Wallet,
+) -> Result<Vec<Signed<Manifest>>, CliError> {
     let path = path::AGREEMENT.replace("{digest}", &agreement.to_string());
     let status: AgreementStatus = room.read(&path, wallet).await?;
     Ok(status.manifests.iter().map(Signed::<Manifest>::open).collect::<Result<_, _>>()?)
@@ -168,7 +181,11 @@ async fn wait(submitted: &Submitted, room: &mut Room, wallet: &Wallet, patience:
             (Phase::Refused, refusal) => {
                 let refusal = refusal.map(|refusal| (refusal.code, refusal.words));
                 let (code, words) = refusal.unwrap_or_else(|| ("failed".to_owned(), "no reason was given".to_owned()));
-                return Err(CliError::RunRefused { run: submitted.id, code: output::plain(&code), words: output::plain(words.lines().next().unwrap_or_default()) });
+                return Err(CliError::RunRefused {
+                    run: submitted.id,
+                    code: output::plain(&code),
+                    words: output::plain(words.lines().next().unwrap_or_default()),
+                });
             }
             (Phase::Approved | Phase::Running, _) => {}
         }
@@ -200,7 +217,8 @@ async fn fetch(
     let proof = receipt.to_bytes().map_err(CliError::Unwritable)?;
     files::write(&receipt_file, &proof, Readers::Everyone, taken)?;
     files::write(&result_file, &output, Readers::Everyone, taken)?;
-    let recipients = submitted.agreement.computations.get(&submitted.computation).map(|computation| &computation.recipients);
+    let recipients =
+        submitted.agreement.computations.get(&submitted.computation).map(|computation| &computation.recipients);
     let recipients: Vec<&str> = recipients.into_iter().flatten().map(String::as_str).collect();
     output::note(format!("sealed to {}", recipients.join(", ")));
     let words = format!("run     {id}\nresult  {}\nreceipt {}", result_file.display(), receipt_file.display());

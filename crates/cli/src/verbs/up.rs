@@ -116,7 +116,7 @@ fn tell(room: &LocalRoom, dir: &Path) -> Report {
          [broker]\n    file = \"{broker_file}\"\n    [workers]\n    file = \"{workers_file}\"\n\n\
          Next, in another terminal:\n\n    \
          glovebox init --name NAME                      # for each party, with a `--home` of its own\n    \
-         glovebox seal TABLE.csv --rules RULES.toml --broker {broker}\n    \
+         glovebox seal TABLE.csv --rules RULES.toml --broker {broker_file}\n    \
          glovebox agree AGREEMENT.toml                  # each party\n    \
          glovebox run NAME --computation COMPUTATION\n\n\
          caution: the tier is {tier}: {caution}\n\n\
