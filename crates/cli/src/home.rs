@@ -128,7 +128,7 @@ pub(crate) enum HomeError {
     #[error("no run `{0}` of this party is known here\nhint: submit one with `glovebox run NAME --computation C`")]
     NoRun(Digest),
     /// Several agreements of one name.
-    #[error("`{name}` names several agreements: {}\nhint: give the digest of one", digests(.found))]
+    #[error("`{name}` names several agreements: {}\nhint: give the digest of one; `glovebox status` says which is in force", digests(.found))]
     Ambiguous {
         /// What was given.
         name: String,
