@@ -115,12 +115,15 @@ async fn load(args: &Args, wallet: &Wallet, context: &Context) -> Result<(Terms,
     }
 }
 
+/// A version of one's own dataset, and its key.
+pub(crate) type OwnKey = (Signed<Manifest>, Zeroizing<Vec<u8>>);
+
 /// The keys to be deposited: those of every version of the party's own datasets that the agreement may read.
 pub(crate) fn own_keys(
     terms: &Terms,
     wallet: &Wallet,
     context: &Context,
-) -> Result<Vec<(Signed<Manifest>, Zeroizing<Vec<u8>>)>, CliError> {
+) -> Result<Vec<OwnKey>, CliError> {
     let opener = Opener::of(&context.home, wallet, &context.passphrase);
     let mut keys = Vec::new();
     for (name, newest) in terms.manifests() {
@@ -202,7 +205,7 @@ async fn hand_in(
     terms: &Terms,
     party: &str,
     consents: Vec<Envelope>,
-    keys: Vec<(Signed<Manifest>, Zeroizing<Vec<u8>>)>,
+    keys: Vec<OwnKey>,
     wallet: &Wallet,
     context: &Context,
 ) -> Result<Report, CliError> {
@@ -253,7 +256,7 @@ pub(crate) async fn propose(terms: &Terms, attested: &mut Attested, wallet: &Wal
 /// Wraps keys to the appraised broker and hands them in; one that it has already it takes again.
 pub(crate) async fn deposit(
     attested: &mut Attested,
-    keys: Vec<(Signed<Manifest>, Zeroizing<Vec<u8>>)>,
+    keys: Vec<OwnKey>,
     wallet: &Wallet,
 ) -> Result<Vec<Digest>, CliError> {
     let mut deposited = Vec::new();

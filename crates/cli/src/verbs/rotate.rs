@@ -100,10 +100,11 @@ async fn tell(broker: &BrokerAddress, old: &Wallet, next: &Wallet, resumed: bool
     let rotation = Rotation::new(*old.key(), next.identity().clone(), next.signing());
     let statement = room.sign(rotation, old)?;
     let outcome = room.post::<_, Accepted>(path::ROTATIONS, &statement).await;
-    if let Err(RoomError::Client(ClientError::Refused(_))) = &outcome {
-        if resumed && is_ended(&mut room, old).await? {
-            return Ok(());
-        }
+    if let Err(RoomError::Client(ClientError::Refused(_))) = &outcome
+        && resumed
+        && is_ended(&mut room, old).await?
+    {
+        return Ok(());
     }
     outcome.map(|_| ()).map_err(CliError::from)
 }
