@@ -17,10 +17,10 @@ pub enum ThriftError {
     /// A type code that does not exist, or another type than the format gives the field.
     #[error("it has a value of the wrong type")]
     Type,
-    /// Structures are nested more deeply than [`MAX_DEPTH`].
+    /// Structures are nested more deeply than `MAX_DEPTH`.
     #[error("it is nested too deeply")]
     Depth,
-    /// There are more elements than [`MAX_ELEMENTS`].
+    /// There are more elements than `MAX_ELEMENTS`.
     #[error("it has too many elements")]
     Elements,
 }
