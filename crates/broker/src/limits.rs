@@ -14,6 +14,8 @@ use std::{
 
 /// The largest request read, in bytes.
 pub const MAX_REQUEST: usize = 8 << 20;
+/// The largest request of those that anybody may send and that carry no document of a party's, in bytes.
+pub const MAX_SMALL_REQUEST: usize = 1 << 20;
 /// The largest sealed result taken, in bytes.
 pub const MAX_RESULT: usize = 60 << 20;
 /// A result in base64, with what stands around it.

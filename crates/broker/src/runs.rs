@@ -101,6 +101,10 @@ pub(crate) struct Outcome {
 #[derive(Default)]
 pub(crate) struct Claims(Mutex<HashMap<Digest, (Digest, Instant)>>);
 
+/// The signing keys of the workers that hold a lease, and until when: nobody else may send as much as a result has.
+#[derive(Default)]
+pub(crate) struct Holders(Mutex<HashMap<[u8; 32], Timestamp>>);
+
 /// Accepts a run: logged, and counted against the offers that it rests on.
 pub(crate) fn submit(
     tx: &mut Tx<'_, '_>,
@@ -183,6 +187,7 @@ impl Broker {
                 Ok(true)
             });
             if renewed.await? {
+                self.holders.add(release.keys.signing, now.saturating_add(lasts).unwrap_or(now), now);
                 return Ok(Lease { id: lease, lasts_ms: milliseconds(lasts) });
             }
         }
@@ -362,7 +367,11 @@ impl Broker {
             put(tx, table::RUNS, run.as_bytes(), &record)?;
             Ok(true)
         });
-        Ok(logged.await?.then_some(answer))
+        let logged = logged.await?;
+        if logged {
+            self.holders.add(request.keys.signing, ends, now);
+        }
+        Ok(logged.then_some(answer))
     }
 
     /// Keeps the full reason for the owners. The run goes on waiting: another worker may do better.
@@ -425,6 +434,33 @@ impl Held {
 
     fn same_worker(&self, keys: &ChannelKeys) -> bool {
         self.binding.keys.signing == keys.signing && self.binding.keys.encapsulation == keys.encapsulation
+    }
+}
+
+impl Holders {
+    /// Those whose leases outlived a restart.
+    pub(crate) fn load(store: &Store) -> Result<Holders, StoreError> {
+        let holders = Holders::default();
+        for (_, stored) in store.scan(table::QUEUE, b"", usize::MAX)? {
+            let Some((record, _)) = store.read::<RunRecord>(table::RUNS, &stored.record)? else { continue };
+            if let RunState::Running(held) = &record.state {
+                holders.add(held.binding.keys.signing, held.ends, Timestamp::UNIX_EPOCH);
+            }
+        }
+        Ok(holders)
+    }
+
+    fn add(&self, signing: [u8; 32], ends: Timestamp, now: Timestamp) {
+        let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.retain(|_, ends| *ends >= now);
+        let until = holders.entry(signing).or_insert(ends);
+        *until = (*until).max(ends);
+    }
+
+    /// Whether this key holds a lease.
+    pub(crate) fn has(&self, signing: &envelope::PublicKey, now: Timestamp) -> bool {
+        let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.get(signing.as_bytes()).is_some_and(|ends| *ends >= now)
     }
 }
 

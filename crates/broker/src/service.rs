@@ -18,7 +18,7 @@ use crate::{
     identity::{Keys, Machine, Opened, Place, StartError, open},
     limits::{Limiter, Rate},
     metrics::Metrics,
-    runs::Claims,
+    runs::{Claims, Holders},
     store::{Store, StoreError, StoreKey},
 };
 
@@ -58,6 +58,7 @@ pub struct Broker {
     pub(crate) clock: Clock,
     pub(crate) challenges: Challenges,
     pub(crate) claims: Claims,
+    pub(crate) holders: Holders,
     pub(crate) rates: Limiter,
     pub(crate) costly: Limiter,
     pub(crate) metrics: Metrics,
@@ -88,7 +89,9 @@ impl Broker {
     pub fn start(settings: Settings) -> Result<Broker, StartError> {
         let Opened { keys, machine, store, lock } = open(&settings.place, &settings.storage)?;
         let clock = Clock::start(settings.time, &store)?;
+        let holders = Holders::load(&store)?;
         Ok(Broker {
+            holders,
             keys: Arc::new(keys),
             machine: Arc::new(machine),
             store,

@@ -32,7 +32,7 @@ use wire::{
 };
 
 use crate::{
-    limits::{MAX_REQUEST, MAX_RESULT_REQUEST, REQUEST_TIME},
+    limits::{MAX_REQUEST, MAX_RESULT_REQUEST, MAX_SMALL_REQUEST, REQUEST_TIME},
     refusal::{Audience, Refusal},
     service::Broker,
 };
@@ -78,9 +78,6 @@ const COSTLY: &[&str] = &[path::BROKER_EVIDENCE, path::BROKER_ACTIVATE, path::WO
 
 /// The service.
 pub(crate) fn router(broker: Arc<Broker>) -> Router {
-    let results = Router::new()
-        .route(path::WORKER_RESULT, post(workers::finish))
-        .layer(DefaultBodyLimit::max(MAX_RESULT_REQUEST));
     Router::new()
         .route(path::BROKER, get(meta::describe))
         .route(path::CHALLENGE, post(meta::challenge))
@@ -105,24 +102,38 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
         .route(path::WORKER_NEXT, post(workers::next))
         .route(path::WORKER_RELEASE, post(workers::release))
         .route(path::WORKER_RENEW, post(workers::renew))
+        .route(path::WORKER_RESULT, post(workers::finish))
         .route(path::WORKER_FAILED, post(workers::fail))
         .route(path::LOG_CHECKPOINT, get(log::checkpoint))
         .route(path::LOG_CONSISTENCY, get(log::consistency))
         .route(LOG_TILE, get(log::tile))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .merge(results)
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .layer(middleware::from_fn_with_state(Arc::clone(&broker), guard))
         .with_state(broker)
 }
 
+/// How many bytes are read before anything is known of them. A request is held in memory as a whole, so what strangers may send is small, and
+/// as much as a result has may be sent only by a worker that holds a lease.
+fn largest_request(broker: &Broker, template: &str, peer: &Peer) -> usize {
+    let holds = |leaf: &wire::channel::ClientLeaf| broker.holders.has(&leaf.issuer, broker.clock.unguarded());
+    match template {
+        path::WORKER_RESULT if peer.client.as_ref().is_some_and(holds) => MAX_RESULT_REQUEST,
+        path::PROPOSALS | path::CONSENTS | path::DEPOSITS | path::OFFERS | path::REVOCATIONS | path::ROTATIONS | path::RUNS => MAX_REQUEST,
+        _ => MAX_SMALL_REQUEST,
+    }
+}
+
+/// How much of this request is read.
+#[derive(Clone, Copy)]
+struct LargestRequest(usize);
+
 async fn nothing() -> Failure {
     Failure::to_anyone(Refusal::NotFound)
 }
 
 /// What every request passes: its source's rate, the form of its path, its time; and what is counted of it.
-async fn guard(State(broker): State<Arc<Broker>>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+async fn guard(State(broker): State<Arc<Broker>>, Extension(peer): Extension<Peer>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let template = request.extensions().get::<MatchedPath>().map_or("other", |matched| known(matched.as_str()));
     let method = request.method().clone();
@@ -133,6 +144,9 @@ async fn guard(State(broker): State<Arc<Broker>>, Extension(peer): Extension<Pee
     } else {
         None
     };
+    let most = largest_request(&broker, template, &peer);
+    DefaultBodyLimit::max(most).apply(&mut request);
+    request.extensions_mut().insert(LargestRequest(most));
     let answer = match refused {
         Some(refusal) => Failure::to_anyone(refusal).into_response(),
         None => match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
@@ -221,9 +235,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Broker>> for Document<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, broker: &Arc<Broker>) -> Result<Document<T>, Failure> {
+        let most = request.extensions().get::<LargestRequest>().map_or(MAX_REQUEST, |most| most.0);
         let bytes = Bytes::from_request(request, broker).await.map_err(|rejection| {
             Failure::to_owner(if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Refusal::TooLarge(MAX_REQUEST)
+                Refusal::TooLarge(most)
             } else {
                 Refusal::Malformed("the body did not arrive".to_owned())
             })
