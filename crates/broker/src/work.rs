@@ -3,7 +3,7 @@
 //! A worker sees a run only if the run's agreement admits its TPM: enrolment alone shows nobody's agreement to anybody. A
 //! run whose agreement has ended in the meantime is refused here, with the reason.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use attest::tpm::EnrolledAk;
 use envelope::{
@@ -50,16 +50,21 @@ impl Broker {
     }
 
     async fn find_work(&self, enrolment: &Digest, enrolled: &EnrolledAk, now: Timestamp) -> Result<Option<WorkOrder>, Refusal> {
+        // Strangers can fill the front of the queue with runs that no worker here may serve; each of their agreements is looked at once.
+        let (mut foreign, mut swept) = (BTreeSet::new(), 0);
         for (_, stored) in self.store.scan(table::QUEUE, b"", LOOK_AT)? {
             let Ok(run) = stored.record.try_into().map(Digest::from_bytes) else { continue };
             let Some((record, _)) = self.store.read::<RunRecord>(table::RUNS, run.as_bytes())? else { continue };
-            if !record.is_open(now) {
+            if !record.is_open(now) || foreign.contains(&record.agreement) {
                 continue;
             }
             let Some(known) = Known::load(&self.store, &record.agreement, Some(&record.versions))? else { continue };
-            if enrolled.admitted_by(&known.record.agreement.workers, now).is_err() {
+            let is_over = now > known.record.agreement.expires && swept < SWEEP;
+            if !is_over && enrolled.admitted_by(&known.record.agreement.workers, now).is_err() {
+                foreign.insert(record.agreement);
                 continue;
             }
+            swept += usize::from(is_over);
             let known = known.without_run(&record.offers);
             if let Err(refusal) = self.still_admitted(&known, &run, now) {
                 self.end_run(run, refusal).await?;
@@ -104,4 +109,6 @@ impl Broker {
 /// How long a worker's question is held open.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const LOOK_AT: usize = 256;
+const LOOK_AT: usize = 16_384;
+/// Runs of expired agreements that one look ends, whichever worker looks.
+const SWEEP: usize = 16;
