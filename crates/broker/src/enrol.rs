@@ -110,10 +110,15 @@ pub(crate) fn record(tx: &mut Tx<'_, '_>, keys: &Keys, proved: &Proved, now: Tim
     }
     let signed = Signed::sign(proved.enrolment.clone(), &keys.signing)
         .map_err(|_| Refusal::Internal("an enrolment cannot be signed"))?;
-    let record = EnrolmentRecord { envelope: signed.envelope().clone(), signing, leaf: None, enrolled: now };
+    // The same enrolment may have stood before another one of this key; what the log has of it stays.
+    let before = tx.read::<EnrolmentRecord>(table::ENROLMENTS, signed.digest().as_bytes())?.map(|(before, _)| before);
+    let (leaf, enrolled) = before.map_or((None, now), |before| (before.leaf, before.enrolled));
+    let record = EnrolmentRecord { envelope: signed.envelope().clone(), signing, leaf, enrolled };
     put(tx, table::ENROLMENTS, signed.digest().as_bytes(), &record)?;
     put(tx, table::ENROLMENT_OF, name, signed.digest())?;
-    tx.put(table::UNUSED_ENROLMENTS, &waiting(now, signed.digest()), name)?;
+    if leaf.is_none() {
+        tx.put(table::UNUSED_ENROLMENTS, &waiting(enrolled, signed.digest()), name)?;
+    }
     forget_unused(tx)?;
     Ok(record.envelope)
 }

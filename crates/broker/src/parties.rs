@@ -28,7 +28,7 @@ use crate::{
     identity::Keys,
     records::{AgreementRecord, Deposited, Records, keep, log, pair, put, redeem, table, touch},
     refusal::{Refusal, words},
-    standing::{Known, Line, MANY, settle},
+    standing::{Known, Line, MANY, settle, settle_one},
     store::{Table, Tx},
 };
 
@@ -69,19 +69,31 @@ pub(crate) fn propose(
         if !wanted {
             return Err(Refusal::Conflict("a manifest is not of the agreement's datasets"));
         }
+        // Anybody could write the owner's name into a manifest, and would take the place of the owner's own, or of its series.
+        let owner = &manifest.value().owner;
+        if !Line::of(tx, [*owner])?.history(&keys.public)?.succeeds(manifest.signer(), owner) {
+            return Err(Refusal::NotPermitted("a manifest is not signed by the owner that it names"));
+        }
         keep_manifest(tx, &manifest)?;
     }
     if tx.get(table::AGREEMENTS, sound.digest().as_bytes())?.is_none() {
+        // Counted for whoever proposes: a count for whoever is named would let strangers use it up.
+        let mut proposed = 0;
+        for key in &signer.keys {
+            proposed += tx.scan(table::PROPOSED_BY, key.as_bytes(), MOST_AGREEMENTS)?.len();
+        }
+        if proposed >= MOST_AGREEMENTS {
+            return Err(Refusal::Conflict("this party has proposed as many agreements to this broker as it may"));
+        }
+        tx.put(table::PROPOSED_BY, &pair(signed.signer().as_bytes(), sound.digest().as_bytes()), b"")?;
         for party in &parties {
-            if tx.scan(table::AGREEMENTS_OF, party.as_bytes(), MOST_AGREEMENTS)?.len() >= MOST_AGREEMENTS {
-                return Err(Refusal::Conflict("a party has as many agreements at this broker as it may have"));
-            }
             tx.put(table::AGREEMENTS_OF, &pair(party.as_bytes(), sound.digest().as_bytes()), b"")?;
         }
         let record = AgreementRecord { agreement: agreement.clone(), in_force: None, superseded_by: None };
         put(tx, table::AGREEMENTS, sound.digest().as_bytes(), &record)?;
     }
-    settle(tx, keys, &signer.keys, now)?;
+    touch(tx)?;
+    settle_one(tx, keys, sound.digest(), now)?;
     status(tx, keys, sound.digest(), signed.signer(), now)
 }
 
@@ -97,15 +109,16 @@ pub(crate) fn consent(
     let known = Known::load(tx, agreement, None)?.ok_or(Refusal::NotFound)?;
     let signer = speaker(tx, keys, signed.signer())?;
     redeem(tx, signed, now)?;
-    let mut mine = known.consents.iter().filter(|consent| signer.keys.contains(consent.signer()));
-    if !mine.any(|consent| consent.value().body.broker_ak == *broker_ak) {
-        if known.consents.len() >= MANY {
+    let mine: Vec<_> = known.consents.iter().filter(|consent| signer.keys.contains(consent.signer())).collect();
+    if !mine.iter().any(|consent| consent.value().body.broker_ak == *broker_ak) {
+        if mine.len() >= MOST_OF_ONE || known.consents.len() >= MANY {
             return Err(Refusal::Conflict("the agreement has as many consents as it may have"));
         }
         log(tx, signed, &known.parties())?;
         tx.put(table::CONSENTS, &pair(agreement.as_bytes(), signed.digest().as_bytes()), b"")?;
     }
-    settle(tx, keys, &signer.keys, now)?;
+    touch(tx)?;
+    settle_one(tx, keys, agreement, now)?;
     status(tx, keys, agreement, signed.signer(), now)
 }
 
@@ -180,6 +193,14 @@ pub(crate) fn revoke(
     let Revocation { what, erase } = &signed.value().body;
     let signer = Line::of(tx, [*signed.signer()])?;
     let (concerned, sources) = revocable(tx, what, &signer)?;
+    let mut mine = 0;
+    for digest in tx.digests_after(table::REVOCATIONS, what.digest().as_bytes(), MANY)? {
+        let said = tx.statement::<Addressed<Revocation>>(&digest)?;
+        mine += usize::from(said.is_some_and(|(said, _)| signer.keys.contains(said.signer())));
+    }
+    if mine >= MOST_OF_ONE {
+        return Err(Refusal::Conflict("this party has revoked it as often as it may"));
+    }
     redeem(tx, signed, now)?;
     let leaf = log(tx, signed, &concerned)?;
     tx.put(table::REVOCATIONS, &pair(what.digest().as_bytes(), signed.digest().as_bytes()), b"")?;
@@ -206,6 +227,10 @@ pub(crate) fn rotate(
     KeyHistory::of(&rotations, &keys.public)?;
     if line.history(&keys.public)?.is_ended(previous) {
         return Err(Refusal::Conflict("this rotation was accepted before"));
+    }
+    // Every decision about any of the line's agreements walks all of it.
+    if line.rotations.len() >= MOST_ROTATIONS {
+        return Err(Refusal::Conflict("this party has rotated its keys as often as it may at this broker"));
     }
     redeem(tx, signed, now)?;
     let leaf = log(tx, signed, &line.keys)?;
@@ -372,3 +397,6 @@ fn owned(tx: &Tx<'_, '_>, sources: &[DatasetSource], signer: &Line) -> Result<Ve
 
 const MOST_AGREEMENTS: usize = 1_000;
 const MOST_OFFERS: usize = 100;
+const MOST_ROTATIONS: usize = 64;
+/// Consents to, and revocations of, one thing by one party. Times the parties that an agreement may have, no more than is looked at.
+const MOST_OF_ONE: usize = 16;

@@ -38,6 +38,8 @@ pub(crate) mod table {
     pub(crate) const MANIFESTS: Table = Table::new("manifests");
     /// Digest of the series' text ‖ manifest.
     pub(crate) const SERIES: Table = Table::new("series");
+    /// Proposer ‖ agreement.
+    pub(crate) const PROPOSED_BY: Table = Table::new("proposed-by");
     /// Agreement ‖ consent.
     pub(crate) const CONSENTS: Table = Table::new("consents");
     /// Signer ‖ offer.
@@ -183,11 +185,17 @@ pub(crate) fn keep<T: Predicate>(tx: &mut Tx<'_, '_>, signed: &Signed<T>, leaf: 
 }
 
 /// Keeps a statement, logs it, and notes whom it concerns. Returns its leaf.
+///
+/// A statement's name is the digest of its payload, whoever signed it. So one that is known already is refused as replayed: a copy
+/// of the payload under another signature would otherwise take the first one's place.
 pub(crate) fn log<T: Predicate>(
     tx: &mut Tx<'_, '_>,
     signed: &Signed<T>,
     concerns: &BTreeSet<PublicKey>,
 ) -> Result<u64, StoreError> {
+    if tx.get(table::STATEMENTS, signed.digest().as_bytes())?.is_some() {
+        return Err(StoreError::NonceUsed);
+    }
     // The entry commits to the digest of the payload, which is the statement's name.
     let payload = STANDARD
         .decode(&signed.envelope().payload)

@@ -191,19 +191,22 @@ pub(crate) fn settle(
     for party in parties {
         agreements.extend(tx.digests_after(table::AGREEMENTS_OF, party.as_bytes(), MANY)?);
     }
-    for digest in agreements {
-        let Some(known) = Known::load(tx, &digest, None)? else { continue };
-        if known.record.in_force.is_some() {
-            continue;
-        }
-        let Ok(in_force) = known.decide(&keys.public, now) else { continue };
-        let statement = AgreementInForce { agreement: digest, grounds: grounds(&in_force), since: now };
-        let signed = Signed::sign(statement, &keys.signing).map_err(|_| Refusal::Internal("a statement cannot be signed"))?;
-        log(tx, &signed, &known.parties())?;
-        supersede(tx, &in_force, &known.record.agreement)?;
-        let record = AgreementRecord { in_force: Some(*signed.digest()), ..known.record };
-        put(tx, table::AGREEMENTS, digest.as_bytes(), &record)?;
+    agreements.iter().try_for_each(|digest| settle_one(tx, keys, digest, now))
+}
+
+/// As [`settle`], of one agreement: what is said of it alone bears upon no other.
+pub(crate) fn settle_one(tx: &mut Tx<'_, '_>, keys: &Keys, digest: &Digest, now: Timestamp) -> Result<(), Refusal> {
+    let Some(known) = Known::load(tx, digest, None)? else { return Ok(()) };
+    if known.record.in_force.is_some() {
+        return Ok(());
     }
+    let Ok(in_force) = known.decide(&keys.public, now) else { return Ok(()) };
+    let statement = AgreementInForce { agreement: *digest, grounds: grounds(&in_force), since: now };
+    let signed = Signed::sign(statement, &keys.signing).map_err(|_| Refusal::Internal("a statement cannot be signed"))?;
+    log(tx, &signed, &known.parties())?;
+    supersede(tx, &in_force, &known.record.agreement)?;
+    let record = AgreementRecord { in_force: Some(*signed.digest()), ..known.record };
+    put(tx, table::AGREEMENTS, digest.as_bytes(), &record)?;
     Ok(())
 }
 
