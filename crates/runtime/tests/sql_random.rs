@@ -125,17 +125,28 @@ impl Query {
 
     fn released(&self, groups: &BTreeMap<Vec<i64>, Vec<(Row, Option<i64>)>>) -> String {
         let strictest = LEFT.0.max(RIGHT.0);
-        let (mut passed, mut failed) = (Vec::new(), 0);
+        let (mut passed, mut failed, mut few) = (Vec::new(), 0, 0);
         for (key, rows) in groups {
             let own = rows.iter().filter_map(|(row, _)| row.0).collect::<BTreeSet<_>>().len() as u64;
             let theirs = rows.iter().filter_map(|(_, partner)| *partner).collect::<BTreeSet<_>>().len() as u64;
-            let enough = if self.join == Join::None { own >= LEFT.0 } else { own >= strictest && theirs >= strictest };
+            // R12: those without a partner are nobody, or as many as a group needs.
+            let alone = rows.iter().filter(|(_, partner)| partner.is_none()).filter_map(|(row, _)| row.0);
+            let alone = alone.collect::<BTreeSet<_>>().len() as u64;
+            let whole = self.join != Join::Left || alone == 0 || alone >= strictest;
+            let enough =
+                if self.join == Join::None { own >= LEFT.0 } else { own >= strictest && theirs >= strictest && whole };
             let size = if self.join == Join::None { own } else { own.min(theirs) };
             let (n, s) = (rows.len() as i64, rows.iter().map(|(row, _)| row.3.clamp(0, 20)).sum::<i64>());
-            if enough { passed.push((size, key.clone(), [n, s, own as i64])) } else { failed += 1 }
+            if enough {
+                passed.push((size, key.clone(), [n, s, own as i64]))
+            } else {
+                failed += 1;
+                few += size;
+            }
         }
         passed.sort();
-        if failed == 1 && !self.groups.is_empty() && !passed.is_empty() {
+        let needed = if self.join == Join::None { LEFT.0 } else { strictest };
+        if (failed == 1 || failed > 0 && few < needed) && !self.groups.is_empty() && !passed.is_empty() {
             passed.remove(0);
         }
         passed.sort_by(|a, b| (&a.1, a.2).cmp(&(&b.1, b.2)));

@@ -4,14 +4,23 @@
 //! changed where a value could make it fail: in a query that has a guard, a cast that may fail yields NULL instead. (Why:
 //! the engine may compute an expression for rows that a filter drops later, and a failure there would tell about them.)
 
+use std::sync::Arc;
+
 use datafusion::{
-    arrow::datatypes::{DataType, FieldRef, IntervalUnit},
-    common::{Column, DFSchemaRef},
+    arrow::{
+        array::{RecordBatch, RecordBatchOptions},
+        datatypes::{DataType, FieldRef, IntervalUnit, Schema},
+    },
+    common::{Column, DFSchema, DFSchemaRef},
     logical_expr::{
         Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, Subquery, TryCast,
+        execution_props::ExecutionProps,
         expr::{InList, InSubquery, ScalarFunction},
-        lit, when,
+        lit,
+        physical_planning_context::PhysicalPlanningContext,
+        when,
     },
+    physical_expr::create_physical_expr,
     scalar::ScalarValue,
 };
 
@@ -58,6 +67,15 @@ impl Checker<'_> {
         }
         let passed = self.expression_inner(expr, scope);
         self.depth -= 1;
+        // A constant is computed where a row needs it, so one that fails would tell whether there is such a row.
+        if let Ok((_, label)) = &passed
+            && self.total
+            && !matches!(expr, Expr::Literal(_, _))
+            && is_constant(expr)
+            && !succeeds(expr)
+        {
+            return Err(fallible(label, expr, "write a constant that can be computed"));
+        }
         passed
     }
 
@@ -179,7 +197,7 @@ impl Checker<'_> {
         let whole = Expr::BinaryExpr(binary.clone());
         let ((left, left_label), (right, right_label)) =
             (self.expression(&binary.left, scope)?, self.expression(&binary.right, scope)?);
-        let label = match (&left_label.class, &right_label.class) {
+        let mut label = match (&left_label.class, &right_label.class) {
             (Class::Measure(linear), _) if is_arithmetic(binary.op) => {
                 let class = linear_left(*linear, binary, scope)?.ok_or_else(|| arithmetic(&left_label, &whole))?;
                 Label { class: Class::Measure(class), ..left_label.clone() }
@@ -190,16 +208,32 @@ impl Checker<'_> {
             }
             _ => Label::combined([&left_label, &right_label], &format!("in `{whole}`"))?,
         };
+        if binary.op == Operator::StringConcat {
+            label.copies = self.joined(&[&left_label, &right_label])?;
+        }
         if is_arithmetic(binary.op) {
             self.computable(&whole, &binary.left, &label, scope)?;
             self.computable(&whole, &binary.right, &label, scope)?;
             self.divisible(binary, &label, scope)?;
         } else if !is_known(binary.op) {
             return Err(unknown(&format!("the operator `{}`", binary.op)));
-        } else if self.total && is_pattern(binary.op) && !is_constant(&binary.right) {
+        } else if self.total && is_pattern(binary.op) && !is_pattern_that_works(&whole, &binary.right) {
             return Err(fallible(&label, &whole, "write the pattern as a literal"));
         }
         Ok((Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op: binary.op, right: Box::new(right) }), label))
+    }
+
+    /// How many texts are joined in a text. Doubling again and again would exhaust memory for those rows that have one.
+    fn joined(&self, parts: &[&Label]) -> Result<u32, Stop> {
+        let copies = parts.iter().fold(0_u32, |sum, label| sum.saturating_add(label.copies));
+        if self.total && copies > MAX_COPIES {
+            return Err(Stop::new(
+                Reason::TooComplex,
+                "a text is joined from too many texts",
+                format!("join at most {MAX_COPIES}"),
+            ));
+        }
+        Ok(copies)
     }
 
     /// Arithmetic that cannot fail: on whole numbers it wraps, on floats it follows IEEE 754.
@@ -236,7 +270,7 @@ impl Checker<'_> {
         let whole = wrap(like.clone());
         let ((expr, a), (pattern, b)) = (self.expression(&like.expr, scope)?, self.expression(&like.pattern, scope)?);
         let label = Label::combined([&a, &b], &format!("in `{whole}`"))?;
-        if self.total && !is_constant(&like.pattern) {
+        if self.total && !is_pattern_that_works(&whole, &like.pattern) {
             return Err(fallible(&label, &whole, "write the pattern as a literal"));
         }
         Ok((wrap(Like { expr: Box::new(expr), pattern: Box::new(pattern), ..like.clone() }), label))
@@ -292,7 +326,10 @@ impl Checker<'_> {
             args.push(arg);
             labels.push(label);
         }
-        let label = Label::combined(&labels, &format!("in `{whole}`"))?;
+        let mut label = Label::combined(&labels, &format!("in `{whole}`"))?;
+        if function.name() == "concat" {
+            label.copies = self.joined(&labels.iter().collect::<Vec<_>>())?;
+        }
         if self.total && !is_constant(&whole) && !self.is_total_call(function, scope)? {
             return Err(fallible(
                 &label,
@@ -408,6 +445,41 @@ fn literal(expr: &Expr) -> Option<f64> {
 fn no_negative(value: Expr) -> Result<Expr, Stop> {
     let missing = Expr::Literal(ScalarValue::Float64(None), None);
     Ok(when(value.clone().lt(lit(0.0_f64)), missing).otherwise(value)?)
+}
+
+/// Whether a constant can be computed.
+fn succeeds(constant: &Expr) -> bool {
+    let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+    let Ok(row) = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one_row) else { return false };
+    create_physical_expr(constant, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())
+        .and_then(|expr| expr.evaluate(&row))
+        .is_ok()
+}
+
+/// Whether a pattern is a constant that some text can be compared with.
+fn is_pattern_that_works(whole: &Expr, pattern: &Expr) -> bool {
+    let pattern = Box::new(pattern.clone());
+    let text = || Box::new(lit("a"));
+    let tried = match whole {
+        Expr::BinaryExpr(binary) => {
+            Expr::BinaryExpr(BinaryExpr { left: text(), op: binary.op, right: pattern.clone() })
+        }
+        Expr::Like(like) => Expr::Like(Like { expr: text(), pattern: pattern.clone(), ..like.clone() }),
+        Expr::SimilarTo(like) => Expr::SimilarTo(Like { expr: text(), pattern: pattern.clone(), ..like.clone() }),
+        _ => return false,
+    };
+    is_constant(&pattern) && succeeds(&with_plain_text(tried))
+}
+
+/// The pattern as ordinary text, so that it can be tried on a literal whatever text the column is.
+fn with_plain_text(tried: Expr) -> Expr {
+    let plain = |expr: Box<Expr>| Box::new(Expr::Cast(Cast::new(expr, DataType::Utf8)));
+    match tried {
+        Expr::BinaryExpr(binary) => Expr::BinaryExpr(BinaryExpr { right: plain(binary.right), ..binary }),
+        Expr::Like(like) => Expr::Like(Like { pattern: plain(like.pattern), ..like }),
+        Expr::SimilarTo(like) => Expr::SimilarTo(Like { pattern: plain(like.pattern), ..like }),
+        other => other,
+    }
 }
 
 /// Whether no column and no subquery is in it.
@@ -529,3 +601,6 @@ pub(crate) fn grouping_sets() -> Stop {
 pub(crate) fn unknown(what: &str) -> Stop {
     Stop::new(Reason::Unknown, format!("{what} is not among what the checker knows"), "leave it out")
 }
+
+/// The most texts that are joined in one.
+const MAX_COPIES: u32 = 100;

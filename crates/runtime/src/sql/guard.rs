@@ -2,8 +2,9 @@
 //!
 //! The aggregate also counts the distinct entities of every scan behind it. A group passes if each count reaches its
 //! threshold: the largest `min_entities` among the scans of that entity domain, for the scan's own entities. When exactly
-//! one group fails, the smallest of the others is withheld as well, since the one could be computed from a total. All of
-//! this is part of the plan, directly above the aggregate, so that ORDER BY, LIMIT, HAVING and enclosing queries see only
+//! one group fails, or those that fail are together too few, the smallest of the others is withheld as well, since they could
+//! be computed from a total. Two parts of a group are looked at besides: those with and without a partner of an outer join, and
+//! those who have a value of a measure; a sum over the group could otherwise be about one of them. All of this is part of the plan, directly above the aggregate, so that ORDER BY, LIMIT, HAVING and enclosing queries see only
 //! what passed, and an aggregate inside a subquery is guarded like one at the top. The counts never leave the guard.
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use agreement::documents::ColumnRule;
 use datafusion::{
-    common::{Column, DFSchemaRef},
+    common::{Column, DFSchema, DFSchemaRef},
     functions::core::expr_fn::least,
     functions_aggregate::{expr_fn::count_distinct, sum::sum_udaf},
     functions_window::row_number::row_number,
@@ -23,6 +24,7 @@ use datafusion::{
         expr::{AggregateFunction, AggregateFunctionParams, WindowFunction, WindowFunctionParams},
         lit, when,
     },
+    scalar::ScalarValue,
 };
 
 use super::{
@@ -40,6 +42,7 @@ use super::{
 pub(crate) struct Threshold {
     pub(crate) entity: Origin,
     pub(crate) at_least: u64,
+    scan: usize,
     hidden: String,
 }
 
@@ -61,7 +64,7 @@ impl Checker<'_> {
         }
         let mut calls = Vec::new();
         for original in &aggregate.aggr_expr {
-            calls.push(self.protected_call(original, &scope)?);
+            calls.push(self.protected_call(original, &scope, input.traced.schema())?);
         }
         let (aggregates, labels) = aggregate
             .aggr_expr
@@ -129,7 +132,7 @@ impl Checker<'_> {
     }
 
     /// R9: an aggregate function over protected rows.
-    fn protected_call(&mut self, original: &Expr, scope: &Scope) -> Result<(Expr, Label), Stop> {
+    fn protected_call(&mut self, original: &Expr, scope: &Scope, rows: &DFSchema) -> Result<(Expr, Label), Stop> {
         let (call, alias) = unaliased(original);
         let Expr::AggregateFunction(function) = call else { return Err(unknown("an aggregate of an unknown kind")) };
         let params = &function.params;
@@ -152,14 +155,16 @@ impl Checker<'_> {
         if !params.order_by.is_empty() {
             return Err(clause(call, &origins, "leave the ordering out"));
         }
-        let ([argument], [label]) = (params.args.as_slice(), labels.as_slice()) else {
+        let ([argument], [label]) = (args.as_slice(), labels.as_slice()) else {
             return Err(argument_stop(call, &everything, "give it one argument"));
         };
-        let words = self.allowed_argument(call, name, params.distinct, argument, label, scope)?;
+        let words = self.allowed_argument(call, name, params.distinct, argument, label, rows)?;
         let params = AggregateFunctionParams { args, ..params.clone() };
         let expr = Expr::AggregateFunction(AggregateFunction { func: function.func.clone(), params });
         let expr = alias.map_or(expr.clone(), |alias| expr.alias(alias));
-        Ok((expr, Label { class: Class::Open, words: [words].into(), ..label.clone() }))
+        // The class stays for the guard, which counts those who have a value, and releases it.
+        let class = if matches!(label.class, Class::Measure(_)) { label.class.clone() } else { Class::Open };
+        Ok((expr, Label { class, words: [words].into(), ..label.clone() }))
     }
 
     /// What an aggregate over protected rows may be applied to, and how that is said.
@@ -170,7 +175,7 @@ impl Checker<'_> {
         distinct: bool,
         argument: &Expr,
         label: &Label,
-        scope: &Scope,
+        rows: &DFSchema,
     ) -> Result<String, Stop> {
         let columns = list(&label.origins);
         match (&label.class, name, distinct) {
@@ -187,7 +192,10 @@ impl Checker<'_> {
             (Class::Open, "count", false) if is_constant(argument) && !is_null(argument) => {
                 Ok("rows are counted".to_owned())
             }
-            (_, "count", false) if !argument.nullable(&scope.schema)? => Ok("rows are counted".to_owned()),
+            // As the rows really are: where the query says `cast`, they may have a cast that yields NULL.
+            (_, "count", false) if matches!(argument, Expr::Column(_)) && !argument.nullable(rows)? => {
+                Ok("rows are counted".to_owned())
+            }
             (_, "count", false) => Err(argument_stop(
                 call,
                 label,
@@ -233,8 +241,11 @@ impl Checker<'_> {
         for (threshold, count) in thresholds.iter().zip(&counts) {
             calls.push(count_distinct(Expr::Column(hidden_column(&input.traced, &threshold.hidden)?)).alias(count));
         }
+        let own = calls.len() - counts.len();
+        let parts = parts(&input, &thresholds, groups.len(), calls.get(..own).unwrap_or_default(), &aggregate_labels)?;
+        calls.extend(parts.calls.iter().cloned());
         let aggregate = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input.traced), groups, calls)?);
-        let plan = withheld(aggregate, schema, &thresholds, &counts, many)?;
+        let plan = withheld(aggregate, schema, &thresholds, &counts, &parts, many)?;
         let needed: Vec<String> = thresholds
             .iter()
             .map(|threshold| format!("{} distinct `{}`", threshold.at_least, threshold.entity))
@@ -271,7 +282,7 @@ impl Checker<'_> {
                 let own = min(&instance.table);
                 let at_least = strictest.get(unit.domain.as_str()).copied().unwrap_or(own).max(own);
                 let entity = Origin { table: instance.table.clone(), column: unit.column.clone() };
-                thresholds.insert(Threshold { entity, at_least, hidden: unit.hidden.clone() });
+                thresholds.insert(Threshold { entity, at_least, scan: instance.number, hidden: unit.hidden.clone() });
             }
         }
         if thresholds.is_empty() {
@@ -337,9 +348,15 @@ pub(crate) fn union_label(column: &[&Label]) -> Result<Label, Stop> {
             (Class::Entity(a), Class::Entity(b)) if a.domain == b.domain => {
                 Class::Entity(Entity { domain: a.domain.clone(), hidden: String::new() })
             }
-            (Class::Measure(a), Class::Measure(b)) if a.scale.total_cmp(&b.scale).is_eq() && a.numeric == b.numeric => {
+            (Class::Measure(a), Class::Measure(b)) if same_function(a, b) => {
                 let (lower, upper) = (a.lower.min(b.lower), a.upper.max(b.upper));
-                Class::Measure(super::label::Linear { lower, upper, reach: a.reach.min(b.reach), ..*a })
+                Class::Measure(super::label::Linear {
+                    lower,
+                    upper,
+                    reach: a.reach.min(b.reach),
+                    exact: a.exact.min(b.exact),
+                    ..*a
+                })
             }
             (Class::Closed(reason), _) | (_, Class::Closed(reason)) => Class::Closed(*reason),
             _ => {
@@ -352,8 +369,71 @@ pub(crate) fn union_label(column: &[&Label]) -> Result<Label, Stop> {
         all.origins.extend(label.origins.iter().cloned());
         all.scans.extend(&label.scans);
         all.words.extend(label.words.iter().cloned());
+        all.copies = all.copies.max(label.copies);
     }
     Ok(all)
+}
+
+/// Whether two measures were changed in the same way. Otherwise one branch of a union could be subtracted from the other.
+fn same_function(a: &super::label::Linear, b: &super::label::Linear) -> bool {
+    a.numeric == b.numeric && a.factor.total_cmp(&b.factor).is_eq() && a.offset.total_cmp(&b.offset).is_eq()
+}
+
+/// What the guard counts beside the entities behind each row.
+struct Parts {
+    calls: Vec<Expr>,
+    /// Holds if no part of a group that an outer join splits off is too small.
+    whole: Expr,
+    /// For each output column the condition under which enough entities have a value.
+    present: BTreeMap<usize, Expr>,
+}
+
+/// R10: the entities with and without a partner of an outer join, and those who have a value of a measure.
+fn parts(
+    input: &Relation,
+    thresholds: &[Threshold],
+    groups: usize,
+    aggregates: &[Expr],
+    labels: &[Label],
+) -> Result<Parts, Stop> {
+    let rows = &input.traced;
+    let mut parts = Parts { calls: vec![], whole: lit(true), present: BTreeMap::new() };
+    let counted = |threshold: &Threshold, rows_that: Expr, calls: &mut Vec<Expr>| -> Result<Expr, Stop> {
+        let name = format!("{RESERVED}part:{}", calls.len());
+        let entity = Expr::Column(hidden_column(rows, &threshold.hidden)?);
+        // The builder forgets that the call was distinct.
+        let call = count_distinct(entity).filter(rows_that).distinct().build()?;
+        calls.push(call.alias(&name));
+        Ok(Expr::Column(Column::new_unqualified(&name)))
+    };
+    let least = |threshold: &Threshold| lit(i64::try_from(threshold.at_least).unwrap_or(i64::MAX));
+    let strict: Vec<&Threshold> = thresholds.iter().filter(|threshold| threshold.at_least > 1).collect();
+    for other in thresholds.iter().filter(|other| input.optional.contains(&other.scan)) {
+        let partner = Expr::Column(hidden_column(rows, &other.hidden)?);
+        for threshold in strict.iter().filter(|threshold| threshold.hidden != other.hidden) {
+            for rows_that in [partner.clone().is_null(), partner.clone().is_not_null()] {
+                let count = counted(threshold, rows_that, &mut parts.calls)?;
+                let some = count.clone().eq(lit(0_i64)).or(count.gt_eq(least(threshold)));
+                parts.whole = parts.whole.and(some);
+            }
+        }
+    }
+    for (place, (aggregate, label)) in aggregates.iter().zip(labels).enumerate() {
+        let (Expr::AggregateFunction(call), Class::Measure(_)) = (unaliased(aggregate).0, &label.class) else {
+            continue;
+        };
+        let Some(argument) = call.params.args.first() else { continue };
+        if !argument.nullable(rows.schema())? {
+            continue;
+        }
+        let mut enough = lit(true);
+        for threshold in strict.iter().filter(|threshold| label.scans.contains(&threshold.scan)) {
+            let count = counted(threshold, argument.clone().is_not_null(), &mut parts.calls)?;
+            enough = enough.and(count.gt_eq(least(threshold)));
+        }
+        parts.present.insert(groups + place, enough);
+    }
+    Ok(parts)
 }
 
 /// The plan above a guarded aggregate: only groups that are large enough, only the columns that the query knows.
@@ -362,28 +442,43 @@ fn withheld(
     schema: &DFSchemaRef,
     thresholds: &[Threshold],
     counts: &[String],
+    parts: &Parts,
     many: bool,
 ) -> Result<LogicalPlan, Stop> {
     let own = |name: &str| Expr::Column(Column::new_unqualified(name));
     let (enough, size) = (format!("{RESERVED}enough"), format!("{RESERVED}size"));
     let (small, place) = (format!("{RESERVED}small"), format!("{RESERVED}place"));
-    let mut passes = lit(true);
+    let together = format!("{RESERVED}together");
+    let mut passes = parts.whole.clone();
     for (threshold, count) in thresholds.iter().zip(counts) {
         passes = passes.and(own(count).gt_eq(lit(i64::try_from(threshold.at_least).unwrap_or(i64::MAX))));
     }
-    let mut marked = columns(schema);
+    let mut marked = Vec::new();
+    for (place, column) in columns(schema).into_iter().enumerate() {
+        marked.push(match parts.present.get(&place) {
+            Some(enough) => {
+                let missing = Expr::Literal(ScalarValue::try_from(schema.field(place).data_type())?, None);
+                named(&column, when(enough.clone(), column.clone()).otherwise(missing)?)
+            }
+            None => column,
+        });
+    }
     marked.push(passes.alias(&enough));
     marked.push(least(counts.iter().map(|count| own(count)).collect()).alias(&size));
     let plan = LogicalPlanBuilder::from(aggregate).project(marked)?;
     let plan = if many {
         let failing = when(own(&enough), lit(0_i64)).otherwise(lit(1_i64))?;
-        let failing =
-            Expr::from(WindowFunction::new(WindowFunctionDefinition::AggregateUDF(sum_udaf()), vec![failing]));
+        let total =
+            |expr| Expr::from(WindowFunction::new(WindowFunctionDefinition::AggregateUDF(sum_udaf()), vec![expr]));
+        let withheld = when(own(&enough), lit(0_i64)).otherwise(own(&size))?;
+        let largest = thresholds.iter().map(|threshold| threshold.at_least).max().unwrap_or(u64::MAX);
+        let largest = lit(i64::try_from(largest).unwrap_or(i64::MAX));
         let mut order = vec![own(&size).sort(true, true)];
         order.extend(columns(schema).into_iter().map(|column| column.sort(true, true)));
         let number = row_number().partition_by(vec![own(&enough)]).order_by(order).build()?;
-        let alone = own(&small).eq(lit(1_i64)).and(own(&place).eq(lit(1_u64)));
-        plan.window(vec![failing.alias(&small)])?
+        let few = own(&small).gt(lit(0_i64)).and(own(&together).lt(largest));
+        let alone = own(&small).eq(lit(1_i64)).or(few).and(own(&place).eq(lit(1_u64)));
+        plan.window(vec![total(failing).alias(&small), total(withheld).alias(&together)])?
             .window(vec![number.alias(&place)])?
             .filter(own(&enough).and(Expr::Not(Box::new(alone))))?
     } else {

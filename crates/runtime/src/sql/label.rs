@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use agreement::documents::{ColumnRule, ColumnType};
 
-use super::refusal::{Origin, Reason, Stop, list};
+use super::{
+    MAX_EXACT,
+    refusal::{Origin, Reason, Stop, list},
+};
 
 /// A column or an expression under the rules.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub(crate) struct Label {
     pub(crate) scans: BTreeSet<usize>,
     /// How it was released, in words, once it was.
     pub(crate) words: BTreeSet<String>,
+    /// How many texts are joined in it at most.
+    pub(crate) copies: u32,
 }
 
 /// Which rule an expression carries.
@@ -48,8 +53,12 @@ pub(crate) struct Entity {
 pub(crate) struct Linear {
     pub(crate) lower: f64,
     pub(crate) upper: f64,
-    /// The factor so far, absolute.
-    pub(crate) scale: f64,
+    /// The factor so far.
+    pub(crate) factor: f64,
+    /// What was added so far.
+    pub(crate) offset: f64,
+    /// Up to where its type computes without wrapping.
+    pub(crate) exact: f64,
     /// The largest offset that may be added at once.
     pub(crate) reach: f64,
     /// Whether it is a number at all: others can only be counted.
@@ -59,7 +68,13 @@ pub(crate) struct Linear {
 impl Label {
     /// A literal.
     pub(crate) fn constant() -> Label {
-        Label { class: Class::Open, origins: BTreeSet::new(), scans: BTreeSet::new(), words: BTreeSet::new() }
+        Label {
+            class: Class::Open,
+            origins: BTreeSet::new(),
+            scans: BTreeSet::new(),
+            words: BTreeSet::new(),
+            copies: 1,
+        }
     }
 
     /// Whether it may be known to everybody.
@@ -84,6 +99,7 @@ impl Label {
             all.origins.extend(label.origins.iter().cloned());
             all.scans.extend(&label.scans);
             all.words.extend(label.words.iter().cloned());
+            all.copies = all.copies.max(label.copies);
         }
         Ok(all)
     }
@@ -130,18 +146,22 @@ impl Class {
 impl Linear {
     fn of(lower: f64, upper: f64, kind: ColumnType) -> Linear {
         let numeric = matches!(kind, ColumnType::Bigint | ColumnType::Double);
-        Linear { lower, upper, scale: 1.0, reach: lower.abs().max(upper.abs()).max(1.0) * MAX_FACTOR, numeric }
+        let exact = if matches!(kind, ColumnType::Double) { f64::INFINITY } else { MAX_EXACT };
+        let reach = lower.abs().max(upper.abs()).max(1.0) * MAX_FACTOR;
+        Linear { lower, upper, factor: 1.0, offset: 0.0, exact, reach, numeric }
     }
 
     /// The measure times a literal, if that is of moderate size.
     pub(crate) fn times(self, factor: f64) -> Option<Linear> {
-        let scale = self.scale * factor.abs();
+        let (scale, offset) = (self.factor * factor, self.offset * factor);
         let (a, b) = (self.lower * factor, self.upper * factor);
         let reach = self.reach * factor.abs();
-        (1.0 / MAX_FACTOR..=MAX_FACTOR).contains(&scale).then_some(Linear {
+        let moderate = (1.0 / MAX_FACTOR..=MAX_FACTOR).contains(&scale.abs());
+        (moderate && a.abs().max(b.abs()) <= self.exact).then_some(Linear {
             lower: a.min(b),
             upper: a.max(b),
-            scale,
+            factor: scale,
+            offset,
             reach,
             ..self
         })
@@ -150,8 +170,9 @@ impl Linear {
     /// The measure plus a literal, if that is of moderate size.
     pub(crate) fn plus(self, offset: f64) -> Option<Linear> {
         let (lower, upper) = (self.lower + offset, self.upper + offset);
-        let within = |bound: f64| bound.abs() <= self.reach.max(1.0);
-        (offset.is_finite() && within(lower) && within(upper)).then_some(Linear { lower, upper, ..self })
+        let within = |bound: f64| bound.abs() <= self.reach.max(1.0).min(self.exact);
+        let added = Linear { lower, upper, offset: self.offset + offset, ..self };
+        (offset.is_finite() && within(lower) && within(upper)).then_some(added)
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Relation {
     pub(crate) links: Vec<(usize, usize)>,
     /// Scans of which an open column decided which rows there are.
     pub(crate) referenced: BTreeSet<usize>,
+    /// Scans that rows may lack, since an outer join keeps those without a partner.
+    pub(crate) optional: BTreeSet<usize>,
 }
 
 impl Relation {
@@ -73,6 +75,7 @@ impl Relation {
             instances: vec![],
             links: vec![],
             referenced: BTreeSet::new(),
+            optional: BTreeSet::new(),
         }
     }
 
@@ -269,7 +272,10 @@ impl Checker<'_> {
     fn entity_in(&mut self, test: &InSubquery, scope: &Scope, relation: &mut Relation) -> Result<Option<Expr>, Stop> {
         let (tested, label) = self.expression(&test.expr, scope)?;
         let Class::Entity(entity) = &label.class else { return Ok(None) };
-        let other = self.relation(&test.subquery.subquery)?;
+        self.outer.push(Scope { schema: scope.schema.clone(), labels: scope.labels.clone() });
+        let other = self.relation(&test.subquery.subquery);
+        self.outer.pop();
+        let other = other?;
         let whole = Expr::InSubquery(test.clone());
         if test.negated {
             return Err(Stop::about(
@@ -311,7 +317,15 @@ impl Checker<'_> {
             instances: left.instances.iter().chain(&right.instances).cloned().collect(),
             links: left.links.iter().chain(&right.links).copied().collect(),
             referenced: left.referenced.union(&right.referenced).copied().collect(),
+            optional: left.optional.union(&right.optional).copied().collect(),
         };
+        let numbers = |side: &Relation| side.instances.iter().map(|instance| instance.number).collect::<Vec<_>>();
+        if matches!(join.join_type, JoinType::Left | JoinType::Full) {
+            joined.optional.extend(numbers(&right));
+        }
+        if matches!(join.join_type, JoinType::Right | JoinType::Full) {
+            joined.optional.extend(numbers(&left));
+        }
         let mut open = true;
         let mut on = Vec::new();
         for (a, b) in &join.on {
@@ -520,6 +534,7 @@ impl Checker<'_> {
             traced,
             links,
             referenced: inputs.iter().flat_map(|input| input.referenced.iter().copied()).collect(),
+            optional: inputs.iter().flat_map(|input| input.optional.iter().copied()).collect(),
             instances: inputs.into_iter().flat_map(|input| input.instances).collect(),
         })
     }

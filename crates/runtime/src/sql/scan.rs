@@ -67,6 +67,7 @@ impl Checker<'_> {
             origins: [Origin { table: table.name.clone(), column: column.name.clone() }].into(),
             scans: if protected { [number].into() } else { [].into() },
             words: [].into(),
+            copies: 1,
         };
         let plain = LogicalPlan::TableScan(scan.clone());
         let traced =
@@ -79,6 +80,7 @@ impl Checker<'_> {
             instances: if protected { vec![Instance { number, table: table.name.clone(), units }] } else { vec![] },
             links: vec![],
             referenced: [].into(),
+            optional: [].into(),
         })
     }
 
