@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_table_takes_the_place_between_the_marks_and_nothing_else() {
-        let report = Report { machine: "a machine".into(), rows: vec![Row::new("a", 2.0, "s", Limit::AtMost(3.0), "b")] };
+        let report =
+            Report { machine: "a machine".into(), rows: vec![Row::new("a", 2.0, "s", Limit::AtMost(3.0), "b")] };
         let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
         let written = replace(&document, &report.markdown()).unwrap();
         assert!(written.contains("| a | 2.000 s | ≤ 3.000 s | met | b |"), "{written}");

@@ -42,7 +42,9 @@ pub struct Clock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClockError {
     /// Earlier than what was acted upon before.
-    #[error("the clock went back: it says {now}, but the broker has acted at {acted}\nhint: set the clock; the broker serves again once it has caught up")]
+    #[error(
+        "the clock went back: it says {now}, but the broker has acted at {acted}\nhint: set the clock; the broker serves again once it has caught up"
+    )]
     WentBack {
         /// What the clock says.
         now: Timestamp,
@@ -103,7 +105,8 @@ impl Clock {
 
     /// Keeps the time of an effect, with that effect.
     pub(crate) fn mark(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<(), StoreError> {
-        let stored = tx.get(table::CLOCK, b"")?.and_then(|stored| Some(i64::from_be_bytes(stored.record.try_into().ok()?)));
+        let stored =
+            tx.get(table::CLOCK, b"")?.and_then(|stored| Some(i64::from_be_bytes(stored.record.try_into().ok()?)));
         let millis = now.as_millisecond();
         if stored.is_none_or(|stored| millis >= stored.saturating_add(GRAIN_MS)) {
             tx.put(table::CLOCK, b"", &millis.to_be_bytes())?;

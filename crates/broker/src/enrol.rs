@@ -58,7 +58,11 @@ pub(crate) struct EnrolmentRecord {
 }
 
 /// Makes the challenge.
-pub(crate) fn begin(challenges: &Challenges, request: &EnrolRequest, now: Timestamp) -> Result<EnrolChallenge, Refusal> {
+pub(crate) fn begin(
+    challenges: &Challenges,
+    request: &EnrolRequest,
+    now: Timestamp,
+) -> Result<EnrolChallenge, Refusal> {
     let challenge = challenges.issue(ChallengeUse::WorkerEnrol, now);
     let claim = digest(request)?;
     let (_, made) = activation(challenges, request, &challenge.nonce.0, &claim)?;
@@ -68,7 +72,12 @@ pub(crate) fn begin(challenges: &Challenges, request: &EnrolRequest, now: Timest
 }
 
 /// Checks the answer and the first quote, on the worker's own connection.
-pub(crate) fn prove(challenges: &Challenges, proof: &EnrolProof, peer: &Peer, now: Timestamp) -> Result<Proved, Refusal> {
+pub(crate) fn prove(
+    challenges: &Challenges,
+    proof: &EnrolProof,
+    peer: &Peer,
+    now: Timestamp,
+) -> Result<Proved, Refusal> {
     let EnrolProof { request, token, challenge, secret, evidence, keys } = proof;
     check_certificate(peer, keys)?;
     let recognised = challenges.recognise(challenge, ChallengeUse::WorkerEnrol, now)?;
@@ -124,11 +133,14 @@ pub(crate) fn record(tx: &mut Tx<'_, '_>, keys: &Keys, proved: &Proved, now: Tim
 }
 
 /// The enrolment that a worker names, if the connection is the worker's own.
-pub(crate) fn of_peer(records: &impl Records, enrolment: &Digest, peer: &Peer) -> Result<(EnrolmentRecord, EnrolledAk), Refusal> {
+pub(crate) fn of_peer(
+    records: &impl Records,
+    enrolment: &Digest,
+    peer: &Peer,
+) -> Result<(EnrolmentRecord, EnrolledAk), Refusal> {
     let leaf = peer.client.as_ref().ok_or(Refusal::Certificate)?;
-    let (record, _) = records
-        .read::<EnrolmentRecord>(table::ENROLMENTS, enrolment.as_bytes())?
-        .ok_or(Refusal::NotEnrolled)?;
+    let (record, _) =
+        records.read::<EnrolmentRecord>(table::ENROLMENTS, enrolment.as_bytes())?.ok_or(Refusal::NotEnrolled)?;
     if record.signing != leaf.issuer {
         return Err(Refusal::Certificate);
     }
@@ -138,10 +150,13 @@ pub(crate) fn of_peer(records: &impl Records, enrolment: &Digest, peer: &Peer) -
 }
 
 /// Logs an enrolment when the first release rests on it.
-pub(crate) fn log_first_use(tx: &mut Tx<'_, '_>, enrolment: &Digest, parties: &BTreeSet<PublicKey>) -> Result<(), Refusal> {
-    let (mut record, _) = tx
-        .read::<EnrolmentRecord>(table::ENROLMENTS, enrolment.as_bytes())?
-        .ok_or(Refusal::NotEnrolled)?;
+pub(crate) fn log_first_use(
+    tx: &mut Tx<'_, '_>,
+    enrolment: &Digest,
+    parties: &BTreeSet<PublicKey>,
+) -> Result<(), Refusal> {
+    let (mut record, _) =
+        tx.read::<EnrolmentRecord>(table::ENROLMENTS, enrolment.as_bytes())?.ok_or(Refusal::NotEnrolled)?;
     if record.leaf.is_none() {
         let signed = opened(&record)?;
         record.leaf = Some(log(tx, &signed, parties)?);

@@ -65,7 +65,9 @@ pub(crate) struct Machine {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another broker uses the state directory.
-    #[error("another broker uses the state directory `{0}`\nhint: stop it first, or give this broker a directory of its own")]
+    #[error(
+        "another broker uses the state directory `{0}`\nhint: stop it first, or give this broker a directory of its own"
+    )]
     InUse(PathBuf),
     /// A file or directory cannot be used.
     #[error("`{path}` cannot be used")]
@@ -95,7 +97,9 @@ pub enum StartError {
         error: Box<tpm::AttesterError>,
     },
     /// The state was sealed by another program or another TPM.
-    #[error("the state in `{path}` does not open for this program on this TPM\nhint: it was sealed by another version of the program or on another machine; start that one, or begin with an empty directory")]
+    #[error(
+        "the state in `{path}` does not open for this program on this TPM\nhint: it was sealed by another version of the program or on another machine; start that one, or begin with an empty directory"
+    )]
     Sealed {
         /// The state directory.
         path: PathBuf,
@@ -194,7 +198,11 @@ impl Machine {
     }
 
     /// Opens a credential made for this TPM and this attestation key. Blocks while the TPM works.
-    pub(crate) fn activate(&self, id_object: &Bytes, encrypted_secret: &Bytes) -> Result<Zeroizing<Vec<u8>>, tpm::AttesterError> {
+    pub(crate) fn activate(
+        &self,
+        id_object: &Bytes,
+        encrypted_secret: &Bytes,
+    ) -> Result<Zeroizing<Vec<u8>>, tpm::AttesterError> {
         let made = MadeCredential { id_object: id_object.clone(), encrypted_secret: encrypted_secret.clone() };
         self.attester.activate(&made)
     }
@@ -204,7 +212,8 @@ impl Machine {
 fn lock(state: &Path) -> Result<File, StartError> {
     fs::create_dir_all(state).map_err(file(state))?;
     let path = state.join(LOCK_FILE);
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(file(&path))?;
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(file(&path))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse(state.to_owned())),
@@ -266,7 +275,8 @@ fn seed(store: &Store, name: &'static [u8]) -> Result<Zeroizing<[u8; 32]>, Start
         tx.put(table::KEYS, name, &seed)?;
         Ok(seed)
     })?;
-    let seed: [u8; 32] = stored.as_slice().try_into().map_err(|_| StoreError::Altered(table::KEYS.name().to_owned()))?;
+    let seed: [u8; 32] =
+        stored.as_slice().try_into().map_err(|_| StoreError::Altered(table::KEYS.name().to_owned()))?;
     Ok(Zeroizing::new(seed))
 }
 

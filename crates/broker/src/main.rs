@@ -3,13 +3,7 @@
 //! On standard output stands one line of JSON once it listens; its log goes to standard error. No secret is taken from the command
 //! line or the environment, and the process leaves no core dump.
 
-use std::{
-    io::Write as _,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use broker::{Broker, Place, Settings, limits::Rate, refusal::words};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -93,7 +87,9 @@ enum Failure {
 fn main() -> ExitCode {
     let Arguments { command, serve } = Arguments::parse();
     let outcome = match (command, serve) {
-        (Some(Command::Openapi), _) => std::io::stdout().write_all(broker::openapi::document().as_bytes()).map_err(Failure::from),
+        (Some(Command::Openapi), _) => {
+            std::io::stdout().write_all(broker::openapi::document().as_bytes()).map_err(Failure::from)
+        }
         (None, Some(serve)) => run(serve),
         (None, None) => {
             eprintln!("error: nothing to do\nhint: see `glovebox-broker --help`");
@@ -127,9 +123,11 @@ fn run(serve: Serve) -> Result<(), Failure> {
             let listener = TcpListener::bind(metrics).await.map_err(listen_error(metrics))?;
             tokio::spawn(broker::metrics::serve(listener, Arc::clone(&broker)));
         }
+        // Whoever reads the announcement may ask for the end at once.
+        let end = end()?;
         announce(&broker, address)?;
         tracing::info!(%address, key = %broker.key(), "listening");
-        Arc::clone(&broker).serve(listener, bounds, end()).await?;
+        Arc::clone(&broker).serve(listener, bounds, end).await?;
         tracing::info!("ended");
         Ok(())
     });
@@ -165,18 +163,14 @@ fn start_log(format: LogFormat) {
     }
 }
 
-/// Resolves at SIGTERM or SIGINT.
-async fn end() {
-    let signal = |kind| tokio::signal::unix::signal(kind).ok();
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let wait = async |signal: Option<tokio::signal::unix::Signal>| match signal {
-        Some(mut signal) => {
-            signal.recv().await;
+/// Listens for SIGTERM and SIGINT from now on; the future resolves at the first.
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        None => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(terminate) => {}
-        () = wait(interrupt) => {}
-    }
+    })
 }

@@ -59,7 +59,10 @@ impl Metrics {
             for ((_, code, _), count) in wire::TABLE.iter().zip(&endpoint.refused) {
                 let count = count.load(Ordering::Relaxed);
                 if count > 0 {
-                    let _ = writeln!(text, "glovebox_broker_answers_total{{endpoint=\"{path}\",outcome=\"{code}\"}} {count}");
+                    let _ = writeln!(
+                        text,
+                        "glovebox_broker_answers_total{{endpoint=\"{path}\",outcome=\"{code}\"}} {count}"
+                    );
                 }
             }
         }
@@ -122,7 +125,8 @@ impl Endpoint {
     fn render(&self, text: &mut String, path: &str) {
         const NAME: &str = "glovebox_broker_answer_seconds";
         let mut sum = 0;
-        let bounds = BUCKETS_MS.iter().map(|bound| format!("{}", f64::from(*bound) / 1_000.0)).chain(["+Inf".to_owned()]);
+        let bounds =
+            BUCKETS_MS.iter().map(|bound| format!("{}", f64::from(*bound) / 1_000.0)).chain(["+Inf".to_owned()]);
         for (bound, bucket) in bounds.zip(&self.buckets) {
             sum += bucket.load(Ordering::Relaxed);
             let _ = writeln!(text, "{NAME}_bucket{{endpoint=\"{path}\",le=\"{bound}\"}} {sum}");

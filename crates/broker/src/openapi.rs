@@ -89,15 +89,31 @@ struct Described(&'static str, &'static str, Option<Body>, Body);
 fn describe(path: &str) -> Option<Described> {
     use Body::{Bytes, Document, Many, Of, Signed};
     Some(match path {
-        path::BROKER => Described("Who the broker is; a hint until its Evidence is appraised", ANYONE, None, Of("BrokerDescription")),
+        path::BROKER => Described(
+            "Who the broker is; a hint until its Evidence is appraised",
+            ANYONE,
+            None,
+            Of("BrokerDescription"),
+        ),
         path::CHALLENGE => Described("A challenge for Evidence", ANYONE, Some(Of("ChallengeRequest")), Of("Challenge")),
-        path::BROKER_EVIDENCE => Described("The broker's own Evidence", ANYONE, Some(Of("EvidenceRequest")), Of("BrokerEvidence")),
-        path::BROKER_ACTIVATE => Described("Opens a credential made for the broker's TPM", ANYONE, Some(Of("Activation")), Of("Activated")),
-        path::PROPOSALS => Described("Puts an agreement before the broker", PARTY, Some(Signed("Proposal")), Of("AgreementStatus")),
+        path::BROKER_EVIDENCE => {
+            Described("The broker's own Evidence", ANYONE, Some(Of("EvidenceRequest")), Of("BrokerEvidence"))
+        }
+        path::BROKER_ACTIVATE => {
+            Described("Opens a credential made for the broker's TPM", ANYONE, Some(Of("Activation")), Of("Activated"))
+        }
+        path::PROPOSALS => {
+            Described("Puts an agreement before the broker", PARTY, Some(Signed("Proposal")), Of("AgreementStatus"))
+        }
         path::CONSENTS => Described("Consents to an agreement", PARTY, Some(Signed("Consent")), Of("AgreementStatus")),
         path::DEPOSITS => Described("Deposits a data key", PARTY, Some(Signed("Deposit")), Of("Accepted")),
         path::OFFERS => Described("Offers standing terms", PARTY, Some(Signed("Offer")), Of("Accepted")),
-        path::REVOCATIONS => Described("Revokes an agreement, an offer or a dataset version", PARTY, Some(Signed("Revocation")), Of("Accepted")),
+        path::REVOCATIONS => Described(
+            "Revokes an agreement, an offer or a dataset version",
+            PARTY,
+            Some(Signed("Revocation")),
+            Of("Accepted"),
+        ),
         path::ROTATIONS => Described("Replaces a party's keys", PARTY, Some(Signed("Rotation")), Of("Accepted")),
         path::AGREEMENTS => Described("The asker's agreements", READER, None, Many("AgreementStatus")),
         path::AGREEMENT => Described("One agreement of the asker's", READER, None, Of("AgreementStatus")),
@@ -105,17 +121,34 @@ fn describe(path: &str) -> Option<Described> {
         path::RUN => Described("How a run stands", READER, None, Of("RunStatus")),
         path::RESULT => Described("The sealed result, an age file", READER, None, Bytes("application/octet-stream")),
         path::RECEIPT => Described("The receipt of a run", READER, None, Document),
-        path::RECORDS => Described("The log's records that concern the asker, from leaf `from` on", READER, None, Of("Records")),
-        path::WORKER_ENROL => Described("A credential for the worker's TPM", WORKER, Some(Of("EnrolRequest")), Of("EnrolChallenge")),
-        path::WORKER_PROVE => Described("Enrols the worker's attestation key", WORKER, Some(Of("EnrolProof")), Of("Enrolled")),
-        path::WORKER_NEXT => Described("The next run; 204 when there was none for 20 seconds", WORKER, Some(Of("NextRun")), Of("WorkOrder")),
-        path::WORKER_RELEASE => Described("The keys of a run, for Evidence", WORKER, Some(Of("ReleaseRequest")), Of("ReleasedKeys")),
+        path::RECORDS => {
+            Described("The log's records that concern the asker, from leaf `from` on", READER, None, Of("Records"))
+        }
+        path::WORKER_ENROL => {
+            Described("A credential for the worker's TPM", WORKER, Some(Of("EnrolRequest")), Of("EnrolChallenge"))
+        }
+        path::WORKER_PROVE => {
+            Described("Enrols the worker's attestation key", WORKER, Some(Of("EnrolProof")), Of("Enrolled"))
+        }
+        path::WORKER_NEXT => Described(
+            "The next run; 204 when there was none for 20 seconds",
+            WORKER,
+            Some(Of("NextRun")),
+            Of("WorkOrder"),
+        ),
+        path::WORKER_RELEASE => {
+            Described("The keys of a run, for Evidence", WORKER, Some(Of("ReleaseRequest")), Of("ReleasedKeys"))
+        }
         path::WORKER_RENEW => Described("A longer lease, for Evidence", WORKER, Some(Of("RenewRequest")), Of("Lease")),
         path::WORKER_RESULT => Described("A finished run", WORKER, Some(Of("Finished")), Of("Accepted")),
         path::WORKER_FAILED => Described("A run that failed", WORKER, Some(Of("Failed")), Of("Accepted")),
-        path::LOG_CHECKPOINT => Described("The newest signed checkpoint (C2SP tlog-checkpoint)", ANYONE, None, Bytes("text/plain")),
+        path::LOG_CHECKPOINT => {
+            Described("The newest signed checkpoint (C2SP tlog-checkpoint)", ANYONE, None, Bytes("text/plain"))
+        }
         path::LOG_CONSISTENCY => Described("That the log only grew since size `from`", ANYONE, None, Of("Consistency")),
-        LOG_TILE => Described("A tile or entry bundle (C2SP tlog-tiles)", ANYONE, None, Bytes("application/octet-stream")),
+        LOG_TILE => {
+            Described("A tile or entry bundle (C2SP tlog-tiles)", ANYONE, None, Bytes("application/octet-stream"))
+        }
         OPENAPI => Described("This document", ANYONE, None, Document),
         _ => return None,
     })
@@ -129,7 +162,10 @@ fn paths() -> Paths {
             .summary(Some(summary))
             .description(Some(who))
             .response("200", ResponseBuilder::new().description("done").content(media(answer), content(answer)))
-            .response("default", ResponseBuilder::new().description("refused").content("application/json", content(Body::Of("Problem"))));
+            .response(
+                "default",
+                ResponseBuilder::new().description("refused").content("application/json", content(Body::Of("Problem"))),
+            );
         for name in parameters(path) {
             let parameter = ParameterBuilder::new()
                 .name(name)
@@ -149,7 +185,9 @@ fn paths() -> Paths {
 }
 
 fn parameters(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).map(|name| name.trim_start_matches('*'))
+    path.split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| name.trim_start_matches('*'))
 }
 
 fn media(body: Body) -> &'static str {

@@ -9,9 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agreement::{
-    documents::{
-        Consent, Contents, DatasetSource, Deposit, Manifest, Offer, Proposal, Revocation, Revoked, Rotation,
-    },
+    documents::{Consent, Contents, DatasetSource, Deposit, Manifest, Offer, Proposal, Revocation, Revoked, Rotation},
     in_force::Ground,
     keys::KeyHistory,
     shape::SoundAgreement,
@@ -36,7 +34,11 @@ use crate::{
 pub const LONGEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// Checks a statement: its signature, its type, its audience and its time. That it is new is decided with its effect.
-pub(crate) fn open<T: Predicate>(envelope: &Envelope, keys: &Keys, now: Timestamp) -> Result<Signed<Addressed<T>>, Refusal> {
+pub(crate) fn open<T: Predicate>(
+    envelope: &Envelope,
+    keys: &Keys,
+    now: Timestamp,
+) -> Result<Signed<Addressed<T>>, Refusal> {
     let signed = Signed::<Addressed<T>>::open(envelope).map_err(|error| Refusal::Statement(words(&error)))?;
     signed.value().check(&keys.public, now, LONGEST)?;
     Ok(signed)
@@ -280,7 +282,12 @@ pub(crate) fn status(
 }
 
 /// The agreements of a party.
-pub(crate) fn agreements(records: &impl Records, keys: &Keys, asker: &PublicKey, now: Timestamp) -> Result<Vec<AgreementStatus>, Refusal> {
+pub(crate) fn agreements(
+    records: &impl Records,
+    keys: &Keys,
+    asker: &PublicKey,
+    now: Timestamp,
+) -> Result<Vec<AgreementStatus>, Refusal> {
     let line = speaker(records, keys, asker)?;
     let mut digests = BTreeSet::new();
     for key in &line.keys {
@@ -290,7 +297,13 @@ pub(crate) fn agreements(records: &impl Records, keys: &Keys, asker: &PublicKey,
 }
 
 /// Refuses whoever has nothing to do with an agreement or a run, in the same way and after the same reading whether it is there or not.
-pub(crate) fn may_see(records: &impl Records, keys: &Keys, table: Table, asker: &PublicKey, what: &Digest) -> Result<(), Refusal> {
+pub(crate) fn may_see(
+    records: &impl Records,
+    keys: &Keys,
+    table: Table,
+    asker: &PublicKey,
+    what: &Digest,
+) -> Result<(), Refusal> {
     let line = Line::of(records, [*asker])?;
     let mut seen = false;
     for key in &line.keys {
@@ -335,7 +348,11 @@ fn check_secret(contents: &Contents, secret: &Zeroizing<Vec<u8>>) -> Result<(), 
         Contents::Table { .. } => secret.len() == 32,
         Contents::Blob {} => (1..=512).contains(&secret.len()),
     };
-    if fits { Ok(()) } else { Err(Refusal::Malformed("the deposited key is not a key of this kind of dataset".to_owned())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Refusal::Malformed("the deposited key is not a key of this kind of dataset".to_owned()))
+    }
 }
 
 /// Whom a revocation concerns, and the datasets that it is about. Refuses whoever has no say in it as if there were nothing.
@@ -361,8 +378,7 @@ fn revocable(
             Ok((BTreeSet::from([*offer.signer()]), offer.value().body.datasets.clone()))
         }
         Revoked::Manifest(digest) => {
-            let (envelope, _) =
-                tx.read::<Envelope>(table::MANIFESTS, digest.as_bytes())?.ok_or(Refusal::NotFound)?;
+            let (envelope, _) = tx.read::<Envelope>(table::MANIFESTS, digest.as_bytes())?.ok_or(Refusal::NotFound)?;
             let manifest = Signed::<Manifest>::open(&envelope).map_err(|_| Refusal::NotFound)?;
             if !signer.keys.contains(&manifest.value().owner) {
                 return Err(Refusal::NotFound);

@@ -203,7 +203,11 @@ pub(crate) fn log<T: Predicate>(
     let leaf = tx.append(T::TYPE, &payload)?;
     keep(tx, signed, Some(leaf))?;
     for party in concerns {
-        tx.put(table::CONCERNS, &[party.as_bytes().as_slice(), &leaf.to_be_bytes()].concat(), signed.digest().as_bytes())?;
+        tx.put(
+            table::CONCERNS,
+            &[party.as_bytes().as_slice(), &leaf.to_be_bytes()].concat(),
+            signed.digest().as_bytes(),
+        )?;
     }
     Ok(leaf)
 }

@@ -186,7 +186,8 @@ pub fn words(error: &dyn std::error::Error) -> String {
     let mut at = Some(error);
     while let Some(error) = at {
         let text = error.to_string();
-        let (message, remedy) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(m, h)| (m, Some(h.to_owned())));
+        let (message, remedy) =
+            text.split_once("\nhint: ").map_or((text.as_str(), None), |(m, h)| (m, Some(h.to_owned())));
         if !sentence.is_empty() {
             sentence.push_str(": ");
         }

@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agreement::{documents::Agreement, documents::ResultStatement, documents::Run, in_force::InForce, permit::Permitted};
+use agreement::{
+    documents::Agreement, documents::ResultStatement, documents::Run, in_force::InForce, permit::Permitted,
+};
 use attest::{
     Endorsements, Evidence, Verifier,
     binding::{BindingParts, ChannelKeys, Purpose},
@@ -131,7 +133,8 @@ pub(crate) fn submit(
         touch(tx)?;
     }
     let offers = permitted.offers().clone();
-    let record = RunRecord { agreement: run.agreement, versions, offers, leaf, state: RunState::Approved {}, hindrance: None };
+    let record =
+        RunRecord { agreement: run.agreement, versions, offers, leaf, state: RunState::Approved {}, hindrance: None };
     put(tx, table::RUNS, signed.digest().as_bytes(), &record)?;
     for party in known.parties() {
         tx.put(table::RUNS_OF, &pair(party.as_bytes(), signed.digest().as_bytes()), b"")?;
@@ -278,7 +281,13 @@ impl Broker {
 
     /// Everything that must hold before keys leave or a lease goes on: challenge, certificate, enrolment, agreement, run and
     /// Evidence, in this order.
-    fn decide(&self, request: &ReleaseRequest, peer: &Peer, now: Timestamp, purpose: ChallengeUse) -> Result<Decided, Refusal> {
+    fn decide(
+        &self,
+        request: &ReleaseRequest,
+        peer: &Peer,
+        now: Timestamp,
+        purpose: ChallengeUse,
+    ) -> Result<Decided, Refusal> {
         let challenge = self.challenges.recognise(&request.challenge, purpose, now)?;
         enrol::check_certificate(peer, &request.keys)?;
         let (_, enrolled) = enrol::of_peer(&self.store, &request.enrolment, peer)?;
@@ -293,17 +302,27 @@ impl Broker {
         let binding = BindingParts {
             purpose: match purpose {
                 ChallengeUse::WorkerRenew => Purpose::WorkerRenew { agreement, run: run_id },
-                ChallengeUse::WorkerRelease | ChallengeUse::WorkerEnrol => Purpose::WorkerRelease { agreement, run: run_id },
+                ChallengeUse::WorkerRelease | ChallengeUse::WorkerEnrol => {
+                    Purpose::WorkerRelease { agreement, run: run_id }
+                }
             },
             keys: request.keys.clone(),
             exporter: peer.exporter,
             nonce: challenge.nonce().0,
         };
         let policy = &in_force.agreement().workers;
-        let result =
-            Verifier::appraise(&request.evidence, &Endorsements::tpm(enrolled), &binding.bind(), policy, now)
-                .map_err(Refusal::Evidence)?;
-        Ok(Decided { known, in_force, permitted, run: RequestedRun(run), leaf: record.leaf, binding, result, challenge })
+        let result = Verifier::appraise(&request.evidence, &Endorsements::tpm(enrolled), &binding.bind(), policy, now)
+            .map_err(Refusal::Evidence)?;
+        Ok(Decided {
+            known,
+            in_force,
+            permitted,
+            run: RequestedRun(run),
+            leaf: record.leaf,
+            binding,
+            result,
+            challenge,
+        })
     }
 
     fn wrap(&self, request: &ReleaseRequest, decided: &Decided, now: Timestamp) -> Result<Ready, Refusal> {
@@ -357,7 +376,9 @@ impl Broker {
             let began = match &record.state {
                 RunState::Approved {} => now,
                 RunState::Running(held) if held.ends < now => held.began,
-                RunState::Running(_) | RunState::Finished(_, _) | RunState::Refused(_) => return Err(Refusal::WrongPhase),
+                RunState::Running(_) | RunState::Finished(_, _) | RunState::Refused(_) => {
+                    return Err(Refusal::WrongPhase);
+                }
             };
             enrol::log_first_use(tx, &enrolment, &parties)?;
             log(tx, &released, &parties)?;
@@ -376,7 +397,8 @@ impl Broker {
 
     /// Keeps the full reason for the owners. The run goes on waiting: another worker may do better.
     async fn hinder(&self, request: &ReleaseRequest, refusal: Refusal) -> Refusal {
-        let told = matches!(refusal, Refusal::Evidence(_) | Refusal::Release(_) | Refusal::NotInForce(_) | Refusal::Run(_));
+        let told =
+            matches!(refusal, Refusal::Evidence(_) | Refusal::Release(_) | Refusal::NotInForce(_) | Refusal::Run(_));
         if told {
             let hindrance = RunRefusal { code: refusal.code().as_str().to_owned(), words: refusal.to_string() };
             let run = request.run;
@@ -384,7 +406,9 @@ impl Broker {
             let _ = self
                 .store
                 .commit(move |tx| -> Result<(), StoreError> {
-                    let Some((mut record, _)) = tx.read::<RunRecord>(table::RUNS, run.as_bytes())? else { return Ok(()) };
+                    let Some((mut record, _)) = tx.read::<RunRecord>(table::RUNS, run.as_bytes())? else {
+                        return Ok(());
+                    };
                     if matches!(record.state, RunState::Approved {}) && record.hindrance.as_ref() != Some(&hindrance) {
                         record.hindrance = Some(hindrance);
                         put(tx, table::RUNS, run.as_bytes(), &record)?;
@@ -520,7 +544,8 @@ fn deposits(store: &Store, permitted: &Permitted) -> Result<BTreeMap<Digest, Tab
     for input in permitted.inputs().values() {
         let stored = store.get(table::DEPOSITS, input.digest.as_bytes())?;
         let bytes = Zeroizing::new(stored.map(|stored| stored.record).unwrap_or_default());
-        let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Refusal::Release(ReleaseRefusal::KeyMissing(input.digest)))?;
+        let key = <[u8; 32]>::try_from(bytes.as_slice())
+            .map_err(|_| Refusal::Release(ReleaseRefusal::KeyMissing(input.digest)))?;
         deposits.insert(input.digest, TableKey::from_bytes(key));
     }
     Ok(deposits)
@@ -565,7 +590,10 @@ fn decoded(envelope: &Envelope) -> Result<Vec<u8>, Refusal> {
 pub const FAILURES: &[(&str, &str)] = &[
     ("failed", "the worker could not finish the run"),
     ("grounds-refused", "the worker found that the grounds of the run do not hold"),
-    ("broker-refused", "the worker refused the broker's own Evidence, or its key is not the one that the consents name"),
+    (
+        "broker-refused",
+        "the worker refused the broker's own Evidence, or its key is not the one that the consents name",
+    ),
     ("broker-unreachable", "the worker lost the broker, or was refused by it"),
     ("rules-refused", "the worker's own check of the computation refuses it"),
     ("columns-refused", "the worker's own check finds other columns than the agreement records"),

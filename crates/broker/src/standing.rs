@@ -202,7 +202,8 @@ pub(crate) fn settle_one(tx: &mut Tx<'_, '_>, keys: &Keys, digest: &Digest, now:
     }
     let Ok(in_force) = known.decide(&keys.public, now) else { return Ok(()) };
     let statement = AgreementInForce { agreement: *digest, grounds: grounds(&in_force), since: now };
-    let signed = Signed::sign(statement, &keys.signing).map_err(|_| Refusal::Internal("a statement cannot be signed"))?;
+    let signed =
+        Signed::sign(statement, &keys.signing).map_err(|_| Refusal::Internal("a statement cannot be signed"))?;
     log(tx, &signed, &known.parties())?;
     supersede(tx, &in_force, &known.record.agreement)?;
     let record = AgreementRecord { in_force: Some(*signed.digest()), ..known.record };

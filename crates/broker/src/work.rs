@@ -49,7 +49,12 @@ impl Broker {
         }
     }
 
-    async fn find_work(&self, enrolment: &Digest, enrolled: &EnrolledAk, now: Timestamp) -> Result<Option<WorkOrder>, Refusal> {
+    async fn find_work(
+        &self,
+        enrolment: &Digest,
+        enrolled: &EnrolledAk,
+        now: Timestamp,
+    ) -> Result<Option<WorkOrder>, Refusal> {
         // Strangers can fill the front of the queue with runs that no worker here may serve; each of their agreements is looked at once.
         let (mut foreign, mut swept) = (BTreeSet::new(), 0);
         for (_, stored) in self.store.scan(table::QUEUE, b"", LOOK_AT)? {

@@ -50,7 +50,8 @@ async fn a_consent_that_another_party_signs_again_does_not_take_the_first_ones_p
     room.consent("hospital").await;
     room.consent("registry").await;
     let mut connection = room.connect().await;
-    let consent = Consent { agreement: room.digest(), broker_ak: Digest::of(b"another AK, so that it is not one that is known") };
+    let consent =
+        Consent { agreement: room.digest(), broker_ak: Digest::of(b"another AK, so that it is not one that is known") };
     let consent = address(consent, room.broker.key(), &room.parties["university"].key);
     let status: AgreementStatus = connection.post(path::CONSENTS, consent.envelope()).await.unwrap();
     assert_eq!(status.standing, Standing::InForce {});

@@ -14,13 +14,7 @@ use std::{
 
 use agreement::documents::Consent;
 use attest::binding::{BindingParts, Purpose};
-use broker::{
-    Broker, Settings, StartError,
-    clock::Reading,
-    limits::Rate,
-    service::Storage,
-    store::Store,
-};
+use broker::{Broker, Settings, StartError, clock::Reading, limits::Rate, service::Storage, store::Store};
 use envelope::{
     Digest, SigningKey,
     statement::{Addressed, Envelope, Signed},
@@ -361,7 +355,8 @@ async fn h5_a_clock_that_jumps_a_year_serves_no_effect_and_revives_no_nonce() {
     let origin = std::time::Instant::now();
     let hand = Arc::clone(&offset);
     let room = Room::with(move |settings| {
-        settings.time = Arc::new(move || Reading { wall: Timestamp::now() + *hand.lock().unwrap(), steady: origin.elapsed() });
+        settings.time =
+            Arc::new(move || Reading { wall: Timestamp::now() + *hand.lock().unwrap(), steady: origin.elapsed() });
     });
     let Some(room) = room.await else { return };
     room.propose().await;
@@ -394,7 +389,9 @@ async fn h8_what_is_not_there_and_what_is_anothers_are_answered_alike() {
         }
     };
     let nothing = Digest::of(b"nothing").to_string();
-    for (template, known) in [(path::RUN, run), (path::RESULT, run), (path::RECEIPT, run), (path::AGREEMENT, room.digest())] {
+    for (template, known) in
+        [(path::RUN, run), (path::RESULT, run), (path::RECEIPT, run), (path::AGREEMENT, room.digest())]
+    {
         let at = |digest: &str| template.replace("{run}", digest).replace("{digest}", digest);
         let (absent, anothers) = (ask(at(&nothing)).await, ask(at(&known.to_string())).await);
         assert_eq!(absent, anothers);

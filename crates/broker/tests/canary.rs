@@ -44,11 +44,35 @@ async fn h7_canaries_sent_to_every_endpoint_stand_in_no_log_and_no_metric() {
     let statement = serde_json::to_string(address(consent, room.broker.key(), &stranger).envelope()).unwrap();
     let bodies = [format!("{{\"{CANARY}\":\"{CANARY}\"}}"), CANARY.to_owned(), statement];
     let paths = [
-        path::BROKER, path::CHALLENGE, path::BROKER_EVIDENCE, path::BROKER_ACTIVATE, path::PROPOSALS, path::CONSENTS,
-        path::DEPOSITS, path::OFFERS, path::REVOCATIONS, path::ROTATIONS, path::AGREEMENTS, path::AGREEMENT, path::RUNS,
-        path::RUN, path::RESULT, path::RECEIPT, path::RECORDS, path::WORKER_ENROL, path::WORKER_PROVE, path::WORKER_NEXT,
-        path::WORKER_RELEASE, path::WORKER_RENEW, path::WORKER_RESULT, path::WORKER_FAILED, path::LOG_CHECKPOINT,
-        path::LOG_CONSISTENCY, "/log/tile/{run}", "/openapi.json", "/{run}",
+        path::BROKER,
+        path::CHALLENGE,
+        path::BROKER_EVIDENCE,
+        path::BROKER_ACTIVATE,
+        path::PROPOSALS,
+        path::CONSENTS,
+        path::DEPOSITS,
+        path::OFFERS,
+        path::REVOCATIONS,
+        path::ROTATIONS,
+        path::AGREEMENTS,
+        path::AGREEMENT,
+        path::RUNS,
+        path::RUN,
+        path::RESULT,
+        path::RECEIPT,
+        path::RECORDS,
+        path::WORKER_ENROL,
+        path::WORKER_PROVE,
+        path::WORKER_NEXT,
+        path::WORKER_RELEASE,
+        path::WORKER_RENEW,
+        path::WORKER_RESULT,
+        path::WORKER_FAILED,
+        path::LOG_CHECKPOINT,
+        path::LOG_CONSISTENCY,
+        "/log/tile/{run}",
+        "/openapi.json",
+        "/{run}",
     ];
     for template in paths {
         let uri = template.replace("{run}", CANARY).replace("{digest}", CANARY);
@@ -66,7 +90,8 @@ async fn h7_canaries_sent_to_every_endpoint_stand_in_no_log_and_no_metric() {
     assert!(log.contains("\"answered\"") && metrics.contains("glovebox_broker_answers_total"));
     let file_key = keys.tables.values().next().unwrap()[0].footer.0;
     let secrets = [room.trial.key.as_bytes(), room.outcomes.key.as_bytes(), &file_key];
-    let mut words = vec![CANARY.to_owned(), stranger.public().to_string(), run.to_string(), run.hex(), room.digest().to_string()];
+    let mut words =
+        vec![CANARY.to_owned(), stranger.public().to_string(), run.to_string(), run.hex(), room.digest().to_string()];
     words.extend(secrets.iter().flat_map(|secret| [text::encode(*secret), Digest::from_bytes(**secret).hex()]));
     words.extend(room.parties.values().map(|party| party.key.public().to_string()));
     for word in words {

@@ -11,7 +11,8 @@ use wire::messages::{Records, path};
 
 fn read(folder: &Path, key: &str) -> Result<String, String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/read_log.py");
-    let output = Command::new("python3").arg(script).arg(folder).arg(key).arg(folder.join("records.json")).output().unwrap();
+    let output =
+        Command::new("python3").arg(script).arg(folder).arg(key).arg(folder.join("records.json")).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -49,7 +50,11 @@ async fn a_stranger_to_our_code_verifies_the_log_and_refuses_an_altered_one() {
     assert_eq!(read(here, &key), Err("log refused: entry 1 is not the tile's".to_owned()));
     bytes[40] ^= 1;
     fs::write(&entries, &bytes).unwrap();
-    let altered = String::from_utf8(checkpoint.to_vec()).unwrap().replacen(&format!("\n{size}\n"), &format!("\n{}\n", size - 1), 1);
+    let altered = String::from_utf8(checkpoint.to_vec()).unwrap().replacen(
+        &format!("\n{size}\n"),
+        &format!("\n{}\n", size - 1),
+        1,
+    );
     fs::write(here.join("checkpoint"), altered).unwrap();
     assert_eq!(read(here, &key), Err("log refused: the checkpoint is not signed".to_owned()));
 }

@@ -55,12 +55,16 @@ fn h6_a_broker_that_aborts_leaves_no_core_and_tells_no_secret_to_proc() {
     let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
     let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
-    let said = [std::fs::read(format!("{proc}/cmdline")).unwrap(), std::fs::read(format!("{proc}/environ")).unwrap_or_default()];
+    let said = [
+        std::fs::read(format!("{proc}/cmdline")).unwrap(),
+        std::fs::read(format!("{proc}/environ")).unwrap_or_default(),
+    ];
     let said = String::from_utf8_lossy(&said.concat()).into_owned();
     assert!(!said.contains(ready["key"].as_str().unwrap()));
     signal(&running, "ABRT");
     running.0.wait().unwrap();
-    let left: Vec<_> = std::fs::read_dir(machine.files.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(machine.files.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("core")), "{left:?}");
 }
 

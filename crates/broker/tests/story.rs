@@ -12,7 +12,8 @@ use receipt::Receipt;
 use room::{Party, RECIPIENT, Room, address, code};
 use tlog::{LogKey, SignedCheckpoint, WitnessPolicy};
 use wire::messages::{
-    Accepted, AgreementStatus, ChallengeUse, Consistency, Lease, NextRun, Phase, Records, RenewRequest, RunStatus, Standing, WorkOrder, path,
+    Accepted, AgreementStatus, ChallengeUse, Consistency, Lease, NextRun, Phase, Records, RenewRequest, RunStatus,
+    Standing, WorkOrder, path,
 };
 
 fn run_path(template: &str, run: &Digest) -> String {
@@ -45,7 +46,8 @@ async fn from_proposal_to_receipt() {
 
     let challenge = room.worker.challenge(&mut connection, ChallengeUse::WorkerRenew).await;
     let (release, _) = room.worker.request(&room.digest(), &run, &enrolment, challenge, *connection.exporter());
-    let renewed: Lease = connection.post(path::WORKER_RENEW, &RenewRequest { lease: released.lease.id, release }).await.unwrap();
+    let renewed: Lease =
+        connection.post(path::WORKER_RENEW, &RenewRequest { lease: released.lease.id, release }).await.unwrap();
     assert_eq!(renewed.id, released.lease.id);
 
     let finished = room.worker.finished(room.broker.key(), &run, released.lease.id, b"a sealed result");
@@ -71,8 +73,12 @@ async fn from_proposal_to_receipt() {
     }
     let log: LogKey = room.broker.log_key().parse().unwrap();
     let head = SignedCheckpoint::verify(records.checkpoint.as_bytes(), &log, &WitnessPolicy::none()).unwrap();
-    let grown: Consistency = party.get(&format!("{}?from=1&to={}", path::LOG_CONSISTENCY, head.size()), None).await.unwrap();
-    assert!(SignedCheckpoint::verify(grown.checkpoint.as_bytes(), &log, &WitnessPolicy::none()).unwrap().size() >= head.size());
+    let grown: Consistency =
+        party.get(&format!("{}?from=1&to={}", path::LOG_CONSISTENCY, head.size()), None).await.unwrap();
+    assert!(
+        SignedCheckpoint::verify(grown.checkpoint.as_bytes(), &log, &WitnessPolicy::none()).unwrap().size()
+            >= head.size()
+    );
     let bundle = party.get_bytes(&format!("/log/tile/entries/000.p/{}", head.size()), None).await.unwrap();
     assert_eq!(bundle.len() as u64, head.size() * 34);
 }
@@ -87,7 +93,10 @@ async fn a_worker_that_the_agreement_does_not_admit_sees_no_run() {
     let mut connection = wire::client::Broker::connect(&address, room.broker.key(), Some(&other.leaf)).await.unwrap();
     let enrolment = other.enrol(&mut connection).await.unwrap();
     let question = NextRun { enrolment };
-    let asked = tokio::time::timeout(Duration::from_secs(2), connection.post::<_, Option<WorkOrder>>(path::WORKER_NEXT, &question));
+    let asked = tokio::time::timeout(
+        Duration::from_secs(2),
+        connection.post::<_, Option<WorkOrder>>(path::WORKER_NEXT, &question),
+    );
     assert!(asked.await.is_err(), "the question stays open");
     // Nor does somebody who knows the enrolment of the worker that is admitted.
     let mut mine = room.connect_worker().await;
@@ -111,14 +120,17 @@ async fn a_revocation_stops_release_renewal_and_result() {
     assert_eq!(code(refused), "not-in-force");
     let challenge = room.worker.challenge(&mut connection, ChallengeUse::WorkerRenew).await;
     let (release, _) = room.worker.request(&room.digest(), &run, &enrolment, challenge, *connection.exporter());
-    let renewed = connection.post::<_, Lease>(path::WORKER_RENEW, &RenewRequest { lease: released.lease.id, release }).await;
+    let renewed =
+        connection.post::<_, Lease>(path::WORKER_RENEW, &RenewRequest { lease: released.lease.id, release }).await;
     assert_eq!(code(renewed), "not-in-force");
     let finished = room.worker.finished(room.broker.key(), &run, released.lease.id, b"a sealed result");
     assert_eq!(code(connection.post::<_, Accepted>(path::WORKER_RESULT, &finished).await), "not-in-force");
     assert_eq!(code(room.submit("university").await), "not-in-force");
     // The registry's key is gone, the hospital's is not the registry's to erase.
     let deposits = broker::store::Table::new("deposits");
-    let held = |dataset: &room::Dataset| room.broker.store().get(deposits, dataset.manifest.digest().as_bytes()).unwrap().is_some();
+    let held = |dataset: &room::Dataset| {
+        room.broker.store().get(deposits, dataset.manifest.digest().as_bytes()).unwrap().is_some()
+    };
     assert!(held(&room.trial) && !held(&room.outcomes));
 }
 

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    exit::CliError,
     home::{Home, HomeError},
     output::Report,
     passphrase::Passphrase,
-    exit::CliError,
     verbs,
 };
 

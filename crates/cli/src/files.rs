@@ -118,7 +118,9 @@ impl Unnamed {
             Taken::Replace => drop(file.persist(&path).map_err(|error| failed(error.error))?),
             Taken::Keep => match file.persist_noclobber(&path) {
                 Ok(_) => {}
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Err(FileError::Exists(path)),
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(FileError::Exists(path));
+                }
                 Err(error) => return Err(failed(error.error)),
             },
         }
@@ -189,7 +191,9 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "\nhint: check the spelling of the path",
         io::ErrorKind::PermissionDenied => "\nhint: check who owns the file and its directory",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: make room on the disk and run the command again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: make room on the disk and run the command again"
+        }
         _ => "",
     }
 }
@@ -203,7 +207,8 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

@@ -5,7 +5,9 @@
 //! The first head of a log is taken as it is, unless its log key or witnesses do not fit the agreement.
 
 use agreement::documents::{Agreement, WitnessTerms};
-use tlog::{ConsistencyProof, Head, LogKey, SignedCheckpoint, TlogError, VerifiedCheckpoint, WitnessKey, WitnessPolicy};
+use tlog::{
+    ConsistencyProof, Head, LogKey, SignedCheckpoint, TlogError, VerifiedCheckpoint, WitnessKey, WitnessPolicy,
+};
 use wire::messages::{Consistency, path};
 
 use crate::{
@@ -25,7 +27,9 @@ pub(crate) struct Watched {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogFault {
     /// The head or a proof was refused.
-    #[error("the broker's log was refused\nhint: keep this output, compare heads with the other parties, and do not deposit keys with this broker")]
+    #[error(
+        "the broker's log was refused\nhint: keep this output, compare heads with the other parties, and do not deposit keys with this broker"
+    )]
     Refused(#[source] TlogError),
     /// It grew faster than two heads could be compared.
     #[error("the broker's log grows too fast to be looked at\nhint: try again")]
@@ -39,7 +43,8 @@ impl Watched {
     /// The log of an agreement's broker.
     pub(crate) fn of(agreement: &Agreement) -> Result<Watched, LogFault> {
         let WitnessTerms { required, keys } = &agreement.witnesses;
-        let witnesses = keys.iter().map(|key| key.parse()).collect::<Result<Vec<WitnessKey>, _>>().map_err(LogFault::Terms)?;
+        let witnesses =
+            keys.iter().map(|key| key.parse()).collect::<Result<Vec<WitnessKey>, _>>().map_err(LogFault::Terms)?;
         let required = usize::try_from(*required).unwrap_or(usize::MAX);
         let policy = WitnessPolicy::new(required, witnesses).map_err(LogFault::Terms)?;
         Ok(Watched { key: agreement.broker.log.parse().map_err(LogFault::Terms)?, policy })
@@ -60,7 +65,12 @@ impl Watched {
     }
 
     /// Checks a head that came with something else against the newest head, which is remembered.
-    pub(crate) async fn place(&self, bytes: &[u8], room: &mut Room, home: &Home) -> Result<VerifiedCheckpoint, CliError> {
+    pub(crate) async fn place(
+        &self,
+        bytes: &[u8],
+        room: &mut Room,
+        home: &Home,
+    ) -> Result<VerifiedCheckpoint, CliError> {
         let offered = self.verify(bytes)?;
         for _ in 0..ATTEMPTS {
             let newest = self.look(room, home).await?;

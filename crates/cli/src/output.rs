@@ -79,7 +79,8 @@ pub(crate) fn fail(error: &CliError, json: bool) {
 /// Text of a stranger's as it may be shown: no control characters, no change of direction.
 pub(crate) fn plain(text: &str) -> String {
     let shown = text.chars().flat_map(|c| {
-        let hidden = c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let hidden = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         if hidden { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }
     });
     shown.collect()

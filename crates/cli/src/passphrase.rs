@@ -26,7 +26,9 @@ pub(crate) enum Passphrase {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassphraseError {
     /// Nobody can be asked.
-    #[error("the keys are protected by a passphrase and there is no terminal to ask for it\nhint: pass `--passphrase-file FILE`")]
+    #[error(
+        "the keys are protected by a passphrase and there is no terminal to ask for it\nhint: pass `--passphrase-file FILE`"
+    )]
     NoTerminal,
     /// The terminal failed.
     #[error("the passphrase could not be read from the terminal: {0}")]

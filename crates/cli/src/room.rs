@@ -42,7 +42,9 @@ pub(crate) enum RoomError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// Its Evidence does not pass. Nothing was deposited.
-    #[error("the broker's Evidence was refused; no key was deposited\nhint: compare the agreement's `broker` policy with what the broker's operator says it runs")]
+    #[error(
+        "the broker's Evidence was refused; no key was deposited\nhint: compare the agreement's `broker` policy with what the broker's operator says it runs"
+    )]
     Appraisal(#[source] AppraisalError),
     /// Its log is not the one that the agreement names.
     #[error("the broker's log is `{found}`, the agreement names `{expected}`")]
@@ -99,10 +101,16 @@ impl Room {
     }
 
     /// Reads a document that the broker may not have for this party.
-    pub(crate) async fn find<A: DeserializeOwned>(&mut self, path: &str, wallet: &Wallet) -> Result<Option<A>, RoomError> {
+    pub(crate) async fn find<A: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        wallet: &Wallet,
+    ) -> Result<Option<A>, RoomError> {
         match self.read(path, wallet).await {
             Ok(found) => Ok(Some(found)),
-            Err(RoomError::Client(ClientError::Refused(problem))) if problem.code == wire::Code::NotFound.as_str() => Ok(None),
+            Err(RoomError::Client(ClientError::Refused(problem))) if problem.code == wire::Code::NotFound.as_str() => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -131,17 +139,30 @@ impl Room {
     }
 
     /// Posts a signed statement.
-    pub(crate) async fn post<T, A: DeserializeOwned>(&mut self, path: &str, statement: &Signed<T>) -> Result<A, RoomError> {
+    pub(crate) async fn post<T, A: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        statement: &Signed<T>,
+    ) -> Result<A, RoomError> {
         Ok(self.broker.post(path, statement.envelope()).await?)
     }
 
     /// Posts a statement that somebody signed.
-    pub(crate) async fn forward<A: DeserializeOwned>(&mut self, path: &str, statement: &envelope::statement::Envelope) -> Result<A, RoomError> {
+    pub(crate) async fn forward<A: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        statement: &envelope::statement::Envelope,
+    ) -> Result<A, RoomError> {
         Ok(self.broker.post(path, statement).await?)
     }
 
     /// Appraises the broker for this party under a policy.
-    pub(crate) async fn appraise(mut self, wallet: &Wallet, policy: &AppraisalPolicy, log: &str) -> Result<Attested, RoomError> {
+    pub(crate) async fn appraise(
+        mut self,
+        wallet: &Wallet,
+        policy: &AppraisalPolicy,
+        log: &str,
+    ) -> Result<Attested, RoomError> {
         if self.description.log != log {
             return Err(RoomError::OtherLog { expected: log.to_owned(), found: self.description.log });
         }
@@ -174,11 +195,16 @@ impl Attested {
 }
 
 /// Addresses a statement to a broker, for [`VALID`] from now.
-pub(crate) fn address<T>(body: T, audience: &envelope::PublicKey, wallet: &Wallet) -> Result<Signed<Addressed<T>>, StatementError>
+pub(crate) fn address<T>(
+    body: T,
+    audience: &envelope::PublicKey,
+    wallet: &Wallet,
+) -> Result<Signed<Addressed<T>>, StatementError>
 where
     Addressed<T>: Predicate,
 {
-    let addressed = Addressed { audience: *audience, nonce: Bytes32::random(), expires: Timestamp::now() + VALID, body };
+    let addressed =
+        Addressed { audience: *audience, nonce: Bytes32::random(), expires: Timestamp::now() + VALID, body };
     Signed::sign(addressed, wallet.signing())
 }
 

@@ -45,10 +45,14 @@ pub(crate) enum Published {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
     /// Not a URL that is known.
-    #[error("`{0}` is not a place that can be used\nhint: give a path, or a URL of the kind file, s3, az, gs, http or https")]
+    #[error(
+        "`{0}` is not a place that can be used\nhint: give a path, or a URL of the kind file, s3, az, gs, http or https"
+    )]
     Url(String),
     /// The service refused or failed.
-    #[error("`{place}` cannot be {what}\nhint: check the address, the credentials in the environment, and that the service is up")]
+    #[error(
+        "`{place}` cannot be {what}\nhint: check the address, the credentials in the environment, and that the service is up"
+    )]
     Service {
         /// Where.
         place: String,
@@ -89,8 +93,10 @@ impl Folder {
         match self {
             Folder::Remote { url, .. } => Ok(url.to_string()),
             Folder::Local(path) => {
-                let absolute = std::path::absolute(path).map_err(|source| FileError::Read { path: path.clone(), source })?;
-                let url = Url::from_directory_path(&absolute).map_err(|()| StorageError::Url(path.display().to_string()))?;
+                let absolute =
+                    std::path::absolute(path).map_err(|source| FileError::Read { path: path.clone(), source })?;
+                let url =
+                    Url::from_directory_path(&absolute).map_err(|()| StorageError::Url(path.display().to_string()))?;
                 Ok(url.to_string())
             }
         }
@@ -161,7 +167,8 @@ pub(crate) async fn open(text: &str) -> Result<File, StorageError> {
 async fn upload(store: &dyn ObjectStore, to: &ObjectPath, place: &str, file: &mut File) -> Result<(), StorageError> {
     let failed = |source| StorageError::Service { place: place.to_owned(), what: "written", source };
     let here = |source| FileError::Read { path: PathBuf::from(place), source };
-    let length = file.seek(std::io::SeekFrom::End(0)).and_then(|length| file.rewind().map(|()| length)).map_err(here)?;
+    let length =
+        file.seek(std::io::SeekFrom::End(0)).and_then(|length| file.rewind().map(|()| length)).map_err(here)?;
     if length <= AT_ONCE {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(here)?;

@@ -140,7 +140,10 @@ impl Wallet {
             Some(passphrase) => {
                 let mut sealed = Vec::new();
                 blob::seal_blob(seed.as_slice(), &mut sealed, &[self.age.recipient()])?;
-                Secrets::Passphrase { age: blob::protect_identity(&self.age, passphrase)?, signing: text::encode(&sealed) }
+                Secrets::Passphrase {
+                    age: blob::protect_identity(&self.age, passphrase)?,
+                    signing: text::encode(&sealed),
+                }
             }
         };
         let stored = Stored { format: Format::V1, name: self.name.clone(), identity: self.identity.clone(), secrets };
@@ -235,7 +238,10 @@ mod tests {
         let text = files::read_text(&path).unwrap();
         assert!(!text.contains("AGE-SECRET-KEY") && !text.contains(&text::encode(wallet.signing.seed().as_slice())));
         assert_eq!(Wallet::open(&path, &Passphrase::given("correct horse")).unwrap().identity(), wallet.identity());
-        assert!(matches!(Wallet::open(&path, &Passphrase::given("wrong")), Err(WalletError::Blob(BlobError::WrongPassphrase))));
+        assert!(matches!(
+            Wallet::open(&path, &Passphrase::given("wrong")),
+            Err(WalletError::Blob(BlobError::WrongPassphrase))
+        ));
     }
 
     #[test]

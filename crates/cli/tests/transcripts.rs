@@ -5,8 +5,5 @@
 
 #[test]
 fn commands_say_what_their_transcripts_show() {
-    trycmd::TestCases::new()
-        .env("NO_COLOR", "1")
-        .env("GLOVEBOX_HOME", "home")
-        .case("tests/transcripts/*.trycmd");
+    trycmd::TestCases::new().env("NO_COLOR", "1").env("GLOVEBOX_HOME", "home").case("tests/transcripts/*.trycmd");
 }

@@ -39,7 +39,11 @@ impl Place {
 
     fn glovebox(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_glovebox"));
-        command.args(arguments).current_dir(self.folder.path()).env("GLOVEBOX_HOME", self.path("home")).env("NO_COLOR", "1");
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("GLOVEBOX_HOME", self.path("home"))
+            .env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -110,7 +114,11 @@ fn a_disk_without_room_leaves_nothing() {
     let program = env!("CARGO_BIN_EXE_glovebox");
     let script = format!("trap '' XFSZ; ulimit -f 64; exec '{program}' seal t.csv --rules t.toml --broker {BROKER}");
     let mut command = Command::new("sh");
-    command.args(["-c", &script]).current_dir(place.folder.path()).env("GLOVEBOX_HOME", place.path("home")).env("NO_COLOR", "1");
+    command
+        .args(["-c", &script])
+        .current_dir(place.folder.path())
+        .env("GLOVEBOX_HOME", place.path("home"))
+        .env("NO_COLOR", "1");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).starts_with("error: cannot seal `t.csv`"), "{}", stderr(&output));

@@ -101,7 +101,9 @@ mod tests {
     #[test]
     fn a_message_repeats_little_of_the_document_and_nothing_that_moves_the_cursor() {
         let long = format!("{{\"\\u001b[2J{}\":1}}", "x".repeat(10_000));
-        let Err(CanonicalError::Shape { reason, .. }) = from_slice_loose::<Small>(long.as_bytes()) else { unreachable!() };
+        let Err(CanonicalError::Shape { reason, .. }) = from_slice_loose::<Small>(long.as_bytes()) else {
+            unreachable!()
+        };
         assert!(reason.chars().count() <= 300 && reason.contains('\u{fffd}') && !reason.contains('\u{1b}'), "{reason}");
     }
 

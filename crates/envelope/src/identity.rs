@@ -137,7 +137,10 @@ impl<'de> Deserialize<'de> for PublicKey {
 
 /// Fills from the operating system's generator. Without it no key can be made and nothing may go on.
 pub(crate) fn fill_random(bytes: &mut [u8]) {
-    #[expect(clippy::expect_used, reason = "without the system's generator no key may be made; there is nothing to fall back to")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without the system's generator no key may be made; there is nothing to fall back to"
+    )]
     getrandom::fill(bytes).expect("the operating system gives random bytes");
 }
 

@@ -228,7 +228,12 @@ impl<T> Addressed<T> {
     ///
     /// # Errors
     /// Named in [`AddressError`]. That the nonce is new is for the audience's store to decide, with the effect.
-    pub fn check(&self, audience: &PublicKey, now: Timestamp, longest: jiff::SignedDuration) -> Result<&T, AddressError> {
+    pub fn check(
+        &self,
+        audience: &PublicKey,
+        now: Timestamp,
+        longest: jiff::SignedDuration,
+    ) -> Result<&T, AddressError> {
         if self.audience != *audience {
             return Err(AddressError::Audience(self.audience));
         }

@@ -33,7 +33,8 @@ pub fn shown(text: &str, longest: usize) -> String {
 }
 
 fn deceives(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{00AD}' | '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+    c.is_control()
+        || matches!(c, '\u{00AD}' | '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// For `#[serde(with = "envelope::text::base64")]` on `Vec<u8>`.

@@ -68,7 +68,8 @@ impl DecapsulationKey {
     /// # Errors
     /// [`WrapError::Open`].
     pub fn unwrap(&self, wrapped: &Wrapped, purpose: &str, context: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
-        let encapsulated = <XWing as hpke::Kem>::EncappedKey::from_bytes(&wrapped.encapsulated.0).map_err(|_| WrapError::Open)?;
+        let encapsulated =
+            <XWing as hpke::Kem>::EncappedKey::from_bytes(&wrapped.encapsulated.0).map_err(|_| WrapError::Open)?;
         hpke::single_shot_open::<AesGcm256, HkdfSha256, XWing>(
             &OpModeR::Base,
             &self.private,
@@ -103,9 +104,14 @@ impl EncapsulationKey {
     /// [`WrapError::Key`] when this is not an X-Wing key.
     pub fn wrap(&self, secret: &[u8], purpose: &str, context: &[u8]) -> Result<Wrapped, WrapError> {
         let public = <XWing as hpke::Kem>::PublicKey::from_bytes(&self.0.0).map_err(|_| WrapError::Key)?;
-        let (encapsulated, ciphertext) =
-            hpke::single_shot_seal::<AesGcm256, HkdfSha256, XWing>(&OpModeS::Base, &public, purpose.as_bytes(), secret, context)
-                .map_err(|_| WrapError::Key)?;
+        let (encapsulated, ciphertext) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, XWing>(
+            &OpModeS::Base,
+            &public,
+            purpose.as_bytes(),
+            secret,
+            context,
+        )
+        .map_err(|_| WrapError::Key)?;
         Ok(Wrapped { encapsulated: Bytes(encapsulated.to_bytes().to_vec()), ciphertext: Bytes(ciphertext) })
     }
 }

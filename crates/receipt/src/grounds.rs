@@ -61,7 +61,9 @@ pub enum GroundsError {
         error: TlogError,
     },
     /// The broker's own statement speaks of something else.
-    #[error("the broker's statement that the agreement is in force does not match the consents and offers that are shown")]
+    #[error(
+        "the broker's statement that the agreement is in force does not match the consents and offers that are shown"
+    )]
     InForceStatement,
     /// The agreement is not in force by these documents.
     #[error("the agreement is not in force")]
@@ -180,8 +182,7 @@ fn check_checkpoint(agreement: &Agreement, checkpoint: &str) -> Result<VerifiedC
     let keys = keys.collect::<Result<Vec<_>, _>>().map_err(GroundsError::LogKey)?;
     let required = usize::try_from(agreement.witnesses.required).unwrap_or(usize::MAX);
     let policy = WitnessPolicy::new(required, keys).map_err(GroundsError::LogKey)?;
-    let verified =
-        SignedCheckpoint::verify(checkpoint.as_bytes(), &log, &policy).map_err(GroundsError::Checkpoint)?;
+    let verified = SignedCheckpoint::verify(checkpoint.as_bytes(), &log, &policy).map_err(GroundsError::Checkpoint)?;
     let lines = checkpoint.rsplit("\n\n").next().map_or(0, |signatures| signatures.lines().count());
     if lines == 1 + verified.cosigned().len() { Ok(verified) } else { Err(GroundsError::CheckpointLines) }
 }
@@ -193,7 +194,11 @@ fn check_named<'a>(
     what: &'static str,
 ) -> Result<(), GroundsError> {
     let mut seen = BTreeSet::new();
-    if shown.all(|digest| named.contains(digest) && seen.insert(digest)) { Ok(()) } else { Err(GroundsError::Stray(what)) }
+    if shown.all(|digest| named.contains(digest) && seen.insert(digest)) {
+        Ok(())
+    } else {
+        Err(GroundsError::Stray(what))
+    }
 }
 
 type Leaves<T> = Vec<(Signed<T>, Included)>;

@@ -12,8 +12,8 @@ mod grounds;
 mod statements;
 mod verify;
 
-pub use grounds::{CheckedGrounds, GroundsError, check_grounds};
 pub use document::{Attested, Format, Grounds, Logged, Receipt};
+pub use grounds::{CheckedGrounds, GroundsError, check_grounds};
 pub use statements::{AgreementInForce, Released, opening};
 pub use verify::{Anchors, Failure, Reason, Step, VerifiedReceipt, verify};
 

@@ -14,10 +14,14 @@
 //!
 //! What rests on more than the file is told with each step.
 
-use attest::{AppraisalError, AttestationResult, Endorsements, Tier, Verifier, binding::Purpose, tpm::{EnrolledAk, Enrolment}};
 use agreement::{
     documents::{Identity, ResultStatement},
     shape::{ShapeError, SoundAgreement},
+};
+use attest::{
+    AppraisalError, AttestationResult, Endorsements, Tier, Verifier,
+    binding::Purpose,
+    tpm::{EnrolledAk, Enrolment},
 };
 use envelope::{
     Digest, canonical,
@@ -158,8 +162,7 @@ pub fn verify(receipt: &Receipt, anchors: &Anchors, output: Option<&Digest>) -> 
         Ok((grounds, words))
     })?;
     let (enrolment, enrolled, enrolment_leaf) = book.step(5, "enrolment", || check_enrolment(receipt, &grounds))?;
-    let attestation =
-        book.step(6, "evidence", || check_evidence(receipt, &digest, &grounds, enrolled, released_at))?;
+    let attestation = book.step(6, "evidence", || check_evidence(receipt, &digest, &grounds, enrolled, released_at))?;
     let (released, leaf) =
         book.step(7, "release", || check_released(receipt, &grounds, &attestation, (&enrolment, &enrolment_leaf)))?;
     let result = book.step(8, "result", || check_result(receipt, &grounds, &released, &leaf))?;
@@ -270,8 +273,8 @@ type EnrolmentStep = (Signed<Enrolment>, EnrolledAk, Included);
 
 fn check_enrolment(receipt: &Receipt, grounds: &CheckedGrounds) -> Result<(EnrolmentStep, String), Reason> {
     let broker = &receipt.grounds.agreement.broker.key;
-    let (enrolment, leaf) =
-        logged::<Enrolment>(&receipt.enrolment, Some(broker), &grounds.checkpoint, "enrolment").map_err(grounds_error)?;
+    let (enrolment, leaf) = logged::<Enrolment>(&receipt.enrolment, Some(broker), &grounds.checkpoint, "enrolment")
+        .map_err(grounds_error)?;
     let enrolled = EnrolledAk::vouched(&enrolment, broker).map_err(Reason::Appraisal)?;
     let words = format!(
         "the broker enrolled the worker's attestation key by credential activation; this leaves no proof, so this step rests on the \
@@ -285,8 +288,12 @@ fn check_enrolment(receipt: &Receipt, grounds: &CheckedGrounds) -> Result<(Enrol
 fn broker_words(grounds: &CheckedGrounds) -> String {
     match (grounds.consents.len(), grounds.broker_aks().len()) {
         (0, _) => "whose own attestation key no consent names, since offers stand in for all".to_owned(),
-        (consents, 1) => format!("whose own attestation key {consents} consent(s) name as activated by the party itself"),
-        (consents, keys) => format!("of which {consents} consents name {keys} attestation keys, each activated by the party itself"),
+        (consents, 1) => {
+            format!("whose own attestation key {consents} consent(s) name as activated by the party itself")
+        }
+        (consents, keys) => {
+            format!("of which {consents} consents name {keys} attestation keys, each activated by the party itself")
+        }
     }
 }
 
@@ -304,8 +311,8 @@ fn check_evidence(
     let binding = receipt.worker.binding.bind();
     let policy = &receipt.grounds.agreement.workers;
     let endorsements = Endorsements::tpm(enrolled);
-    let result = Verifier::appraise(&receipt.worker.evidence, &endorsements, &binding, policy, at)
-        .map_err(Reason::Appraisal)?;
+    let result =
+        Verifier::appraise(&receipt.worker.evidence, &endorsements, &binding, policy, at).map_err(Reason::Appraisal)?;
     let words = format!(
         "the worker's Evidence passes {} steps of appraisal anew; tier `{}`: {}; it ran the {} with digest {}",
         result.steps().len(),
@@ -350,7 +357,9 @@ fn check_released(
     }
     in_order(enrolment_leaf, "the enrolment", &leaf, "the release").map_err(grounds_error)?;
     let columns: usize = stated.columns.values().map(std::collections::BTreeSet::len).sum();
-    let words = format!("the broker released the keys of {columns} columns and no others, to this Evidence, and logged it first");
+    let words = format!(
+        "the broker released the keys of {columns} columns and no others, to this Evidence, and logged it first"
+    );
     Ok(((released, leaf), words))
 }
 

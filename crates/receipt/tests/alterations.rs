@@ -28,8 +28,18 @@ fn a_receipt_in_which_everything_is_right_verifies() {
     assert_eq!(read, receipt);
     let verified = verify(&read, &anchors, Some(&room.output())).unwrap();
     let steps: Vec<_> = verified.steps().iter().map(|step| (step.number, step.name)).collect();
-    let names =
-        ["agreement", "parties", "release statement", "grounds", "enrolment", "evidence", "release", "result", "rules", "output"];
+    let names = [
+        "agreement",
+        "parties",
+        "release statement",
+        "grounds",
+        "enrolment",
+        "evidence",
+        "release",
+        "result",
+        "rules",
+        "output",
+    ];
     assert_eq!(steps, (1..).zip(names).collect::<Vec<_>>());
     assert_eq!(verified.rollback(), tlog::Rollback::NotWitnessed);
     let grounds = &verified.steps()[3].words;
@@ -579,4 +589,3 @@ fn last(order: &mut Vec<Slot>, slot: Slot) {
     without(order, slot);
     order.push(slot);
 }
-

@@ -36,7 +36,8 @@ fn a1_one_flipped_bit_in_any_byte_is_noticed() {
     for position in (0..bytes.len()).filter(|at| at % stride == 0 || small.iter().any(|field| field.contains(at))) {
         let mut altered = bytes.clone();
         altered[position] ^= 1 << (position % 7);
-        let around = String::from_utf8_lossy(&bytes[position.saturating_sub(40)..(position + 20).min(bytes.len())]).into_owned();
+        let around =
+            String::from_utf8_lossy(&bytes[position.saturating_sub(40)..(position + 20).min(bytes.len())]).into_owned();
         assert!(read(&altered, &output).is_err(), "byte {position}: …{around}…");
     }
 }
@@ -44,7 +45,17 @@ fn a1_one_flipped_bit_in_any_byte_is_noticed() {
 /// Where the first salt, proof, key id and so on lie.
 fn small_fields(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let text = std::str::from_utf8(bytes).unwrap();
-    let names = ["\"salt\"", "\"proof\"", "\"checkpoint\"", "\"format\"", "\"keyid\"", "\"nonce\"", "\"exporter\"", "\"run_salt\"", "\"kind\""];
+    let names = [
+        "\"salt\"",
+        "\"proof\"",
+        "\"checkpoint\"",
+        "\"format\"",
+        "\"keyid\"",
+        "\"nonce\"",
+        "\"exporter\"",
+        "\"run_salt\"",
+        "\"kind\"",
+    ];
     let places = names.iter().filter_map(|name| text.find(name));
     places.map(|at| at..at + 90).collect()
 }
@@ -95,7 +106,8 @@ fn a_missing_part_is_refused() {
         let bytes = envelope::canonical::to_vec(&without).unwrap();
         // The run's salt is the one part that other Evidence lacks; its absence is for step 6, and for the digest of the release.
         let refused = read(&bytes, &Digest::of(b"")).unwrap_err();
-        let by_name = path.iter().any(|part| ["parties", "datasets", "computations", "columns"].contains(&part.as_str()));
+        let by_name =
+            path.iter().any(|part| ["parties", "datasets", "computations", "columns"].contains(&part.as_str()));
         let expected = if path.ends_with(&["run_salt".to_owned()]) { Refused::Step(6) } else { Refused::Form };
         assert!(refused == expected || by_name && matches!(refused, Refused::Step(1 | 4)), "{path:?}: {refused:?}");
     }
@@ -105,7 +117,9 @@ fn a_missing_part_is_refused() {
 fn collect(value: &serde_json::Value, at: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
     let members: Vec<(String, &serde_json::Value)> = match value {
         serde_json::Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), value)).collect(),
-        serde_json::Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect()
+        }
         _ => return,
     };
     for (name, member) in members {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-        StringBuilder, TimestampMicrosecondBuilder,
+        ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
+        Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
     },
     compute::kernels::cast_utils::{Parser, parse_decimal, string_to_timestamp_nanos},
     datatypes::{Date32Type, Decimal128Type},
@@ -65,7 +65,14 @@ impl Inference {
     }
 
     /// Takes one value of known class into account.
-    pub(crate) fn observe(&mut self, index: usize, class: SqlType, value: &str, place: Place, declared: &Declared) -> Result<(), InputError> {
+    pub(crate) fn observe(
+        &mut self,
+        index: usize,
+        class: SqlType,
+        value: &str,
+        place: Place,
+        declared: &Declared,
+    ) -> Result<(), InputError> {
         let Some((name, guess)) = self.columns.get_mut(index) else { return Ok(()) };
         if declared.get(name).is_some() {
             return Ok(());
@@ -137,8 +144,14 @@ impl Rows {
 
     /// Appends a value to a column; `None`, and an empty text in a column that is not text, is a missing value.
     pub(crate) fn append(&mut self, index: usize, value: Option<&str>, place: Place) -> Result<(), InputError> {
-        let (Some(column), Some(builder)) = (self.schema.columns().get(index), self.builders.get_mut(index)) else { return Ok(()) };
-        let value = if column.data_type == SqlType::Text { value } else { value.map(str::trim_ascii).filter(|value| !value.is_empty()) };
+        let (Some(column), Some(builder)) = (self.schema.columns().get(index), self.builders.get_mut(index)) else {
+            return Ok(());
+        };
+        let value = if column.data_type == SqlType::Text {
+            value
+        } else {
+            value.map(str::trim_ascii).filter(|value| !value.is_empty())
+        };
         match value {
             Some(value) if builder.append(value) => Ok(()),
             Some(value) => Err(changed(&column.name, column.data_type, value, place)),
@@ -226,7 +239,9 @@ impl Builder {
             Builder::Bigint(builder) => value.parse().ok().map(|value| builder.append_value(value)),
             Builder::Real(builder) => real(value).map(|value| builder.append_value(value)),
             Builder::Double(builder) => double(value).map(|value| builder.append_value(value)),
-            Builder::Decimal(builder, precision, scale) => exact(value, *precision, *scale).map(|value| builder.append_value(value)),
+            Builder::Decimal(builder, precision, scale) => {
+                exact(value, *precision, *scale).map(|value| builder.append_value(value))
+            }
             Builder::Text(builder) => {
                 builder.append_value(value);
                 Some(())
@@ -297,7 +312,10 @@ fn exact(value: &str, precision: u8, scale: u8) -> Option<i128> {
 
 fn looks_like_date(bytes: &[u8]) -> bool {
     let Some(day) = bytes.first_chunk::<10>() else { return false };
-    let shape = day.iter().enumerate().all(|(index, byte)| if matches!(index, 4 | 7) { *byte == b'-' } else { byte.is_ascii_digit() });
+    let shape = day
+        .iter()
+        .enumerate()
+        .all(|(index, byte)| if matches!(index, 4 | 7) { *byte == b'-' } else { byte.is_ascii_digit() });
     shape && matches!(bytes.get(10), None | Some(b'T' | b' '))
 }
 

@@ -56,7 +56,8 @@ pub(crate) fn parquet_batches(input: Input, key: Option<&SourceKey>, schema: &Sc
     let found = Arc::clone(builder.schema());
     let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(SealError::Parquet)?;
     // The reader wraps its own errors in Arrow's; the owner should hear of Parquet.
-    let batches = reader.map(|batch| batch.map_err(|error| SealError::Parquet(ParquetError::ArrowError(error.to_string()))));
+    let batches =
+        reader.map(|batch| batch.map_err(|error| SealError::Parquet(ParquetError::ArrowError(error.to_string()))));
     conform(found, batches, schema)
 }
 
@@ -67,7 +68,9 @@ fn ipc(mut stream: Stream) -> Result<(Arc<ArrowSchema>, IpcBatches), SealError> 
     stream.by_ref().take(6).read_to_end(&mut head).and_then(|_| stream.rewind()).map_err(SealError::Read)?;
     let possible = if head == *b"ARROW1" { file_lengths(&mut stream) } else { stream_lengths(&mut stream) };
     if !possible.and_then(|possible| stream.rewind().map(|()| possible)).map_err(SealError::Read)? {
-        return Err(SealError::Arrow(ArrowError::IpcError("it is cut short, or has parts with impossible lengths".into())));
+        return Err(SealError::Arrow(ArrowError::IpcError(
+            "it is cut short, or has parts with impossible lengths".into(),
+        )));
     }
     let stream = BufReader::with_capacity(BUFFER, stream);
     Ok(if head == *b"ARROW1" {
@@ -96,7 +99,9 @@ fn stream_lengths(stream: &mut Stream) -> io::Result<bool> {
         }
         let Some(metadata) = part(stream, at, u64::from(claimed), end)? else { return Ok(false) };
         let body = root_as_message(&metadata).ok().and_then(|message| u64::try_from(message.bodyLength()).ok());
-        let Some(next) = body.and_then(|body| at.checked_add(u64::from(claimed))?.checked_add(body)) else { return Ok(false) };
+        let Some(next) = body.and_then(|body| at.checked_add(u64::from(claimed))?.checked_add(body)) else {
+            return Ok(false);
+        };
         at = next;
     }
     Ok(at <= end)
@@ -150,7 +155,12 @@ fn parquet(input: Input, key: Option<&SourceKey>) -> Result<ParquetRecordBatchRe
     }
     let encrypted_footer = tail_is_encrypted(&input)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(input, options).map_err(SealError::Parquet)?;
-    let encrypted_column = builder.metadata().row_groups().iter().flat_map(|group| group.columns()).any(|column| column.crypto_metadata().is_some());
+    let encrypted_column = builder
+        .metadata()
+        .row_groups()
+        .iter()
+        .flat_map(|group| group.columns())
+        .any(|column| column.crypto_metadata().is_some());
     match (key, encrypted_footer || encrypted_column) {
         (Some(_), false) => Err(InputError::KeyNotNeeded.into()),
         (None, true) => Err(InputError::KeyNeeded.into()),
@@ -172,15 +182,21 @@ fn settle(found: &ArrowSchema, declared: &Declared) -> Result<Schema, InputError
     declared.all_among(&names)?;
     let column = |field: &Arc<Field>| {
         let stated = SqlType::holding(field.data_type()).map(|data_type| (data_type, field.is_nullable()));
-        let unsupported = || InputError::Unsupported { column: field.name().clone(), found: field.data_type().to_string() };
-        let (data_type, nullable) = stated.map(|stated| declared.get(field.name()).unwrap_or(stated)).ok_or_else(unsupported)?;
+        let unsupported =
+            || InputError::Unsupported { column: field.name().clone(), found: field.data_type().to_string() };
+        let (data_type, nullable) =
+            stated.map(|stated| declared.get(field.name()).unwrap_or(stated)).ok_or_else(unsupported)?;
         Ok(Column { name: field.name().clone(), data_type, nullable })
     };
     Schema::new(found.fields().iter().map(column).collect::<Result<_, InputError>>()?)
 }
 
 /// Turns batches of what was found into batches of `schema`.
-fn conform(found: Arc<ArrowSchema>, batches: impl Iterator<Item = Result<RecordBatch, SealError>> + 'static, schema: &Schema) -> Result<Batches, SealError> {
+fn conform(
+    found: Arc<ArrowSchema>,
+    batches: impl Iterator<Item = Result<RecordBatch, SealError>> + 'static,
+    schema: &Schema,
+) -> Result<Batches, SealError> {
     let names = schema.columns().iter().map(|column| &column.name);
     if !names.eq(found.fields().iter().map(|field| field.name())) {
         return Err(InputError::OtherSchema.into());
@@ -209,7 +225,8 @@ fn cast(column: &Column, array: &ArrayRef, before: u64) -> Result<ArrayRef, Seal
     let missing = |array: &ArrayRef, row: usize| array.logical_nulls().is_some_and(|nulls| nulls.is_null(row));
     if cast.logical_null_count() > array.logical_null_count() {
         let row = (0..array.len()).find(|row| missing(&cast, *row) && !missing(array, *row)).unwrap_or_default();
-        let shown = ArrayFormatter::try_new(array, &FormatOptions::default()).map(|formatter| formatter.value(row).to_string());
+        let shown =
+            ArrayFormatter::try_new(array, &FormatOptions::default()).map(|formatter| formatter.value(row).to_string());
         let place = Place { row: before + row as u64 + 1, line: 0 };
         return Err(changed(&column.name, column.data_type, &shown.unwrap_or_default(), place).into());
     }

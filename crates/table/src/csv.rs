@@ -122,7 +122,10 @@ impl Reader {
         let too_long = self.unread.replace(0) > MAX_ROW;
         match read {
             Ok(more) => Ok(more),
-            Err(_) if too_long => Err(InputError::RowTooLong { row: self.row + u64::from(!self.header.is_empty()), limit: MAX_ROW }.into()),
+            Err(_) if too_long => {
+                Err(InputError::RowTooLong { row: self.row + u64::from(!self.header.is_empty()), limit: MAX_ROW }
+                    .into())
+            }
             Err(error) => Err(SealError::Read(match error.into_kind() {
                 csv::ErrorKind::Io(error) => error,
                 _ => io::ErrorKind::InvalidData.into(),

@@ -36,7 +36,9 @@ pub enum InputError {
         position: usize,
     },
     /// A column's name is too long or contains control characters.
-    #[error("column {position} has the unusable name `{name}`\nhint: names have at most 1000 bytes and no control characters")]
+    #[error(
+        "column {position} has the unusable name `{name}`\nhint: names have at most 1000 bytes and no control characters"
+    )]
     BadName {
         /// Its place, counted from 1.
         position: usize,
@@ -54,7 +56,9 @@ pub enum InputError {
         second: usize,
     },
     /// A row has more or fewer fields than the header.
-    #[error("row {row} (line {line}) has {found} fields, the header has {expected}\nhint: quote values that contain a comma")]
+    #[error(
+        "row {row} (line {line}) has {found} fields, the header has {expected}\nhint: quote values that contain a comma"
+    )]
     Ragged {
         /// The row.
         row: u64,
@@ -91,7 +95,9 @@ pub enum InputError {
         column: String,
     },
     /// A value is not UTF-8.
-    #[error("row {row} (line {line}) is not UTF-8 in column `{column}`\nhint: convert the file first, such as with `iconv -f latin1 -t utf-8`")]
+    #[error(
+        "row {row} (line {line}) is not UTF-8 in column `{column}`\nhint: convert the file first, such as with `iconv -f latin1 -t utf-8`"
+    )]
     NotUtf8 {
         /// The row, 0 for the header.
         row: u64,
@@ -119,7 +125,9 @@ pub enum InputError {
         at: usize,
     },
     /// A line is JSON but not an object.
-    #[error("row {row} (line {line}) is not a JSON object\nhint: JSON lines has one object per line, without a surrounding list")]
+    #[error(
+        "row {row} (line {line}) is not a JSON object\nhint: JSON lines has one object per line, without a surrounding list"
+    )]
     NotAnObject {
         /// The row.
         row: u64,
@@ -137,7 +145,9 @@ pub enum InputError {
         column: String,
     },
     /// An object has a member that none of the first rows has.
-    #[error("row {row} (line {line}) has the new column `{column}`\nhint: declare its type, such as `{column} = \"text\"`, so that it is known from the start")]
+    #[error(
+        "row {row} (line {line}) has the new column `{column}`\nhint: declare its type, such as `{column} = \"text\"`, so that it is known from the start"
+    )]
     NewColumn {
         /// The row.
         row: u64,
@@ -147,7 +157,9 @@ pub enum InputError {
         column: String,
     },
     /// A column holds lists, structures, bytes or another type that has no SQL word here.
-    #[error("column `{column}` has the type {found}, which a sealed table cannot hold\nhint: flatten the column, or seal the file as a blob")]
+    #[error(
+        "column `{column}` has the type {found}, which a sealed table cannot hold\nhint: flatten the column, or seal the file as a blob"
+    )]
     Unsupported {
         /// The column.
         column: String,
@@ -169,7 +181,9 @@ pub enum InputError {
         column: String,
     },
     /// A type that does not exist.
-    #[error("`{text}` is not a type\nhint: types are boolean, smallint, integer, bigint, real, double, decimal(p,s), text, date, timestamp")]
+    #[error(
+        "`{text}` is not a type\nhint: types are boolean, smallint, integer, bigint, real, double, decimal(p,s), text, date, timestamp"
+    )]
     UnknownType {
         /// What was given.
         text: String,
@@ -181,7 +195,9 @@ pub enum InputError {
     #[error("the Parquet file is encrypted\nhint: give its footer key, and its column keys if it has any")]
     KeyNeeded,
     /// A key was given for a Parquet file that is not encrypted.
-    #[error("the Parquet file is not encrypted although a key was given\nhint: make sure that it is the file you mean; if so, leave the key out")]
+    #[error(
+        "the Parquet file is not encrypted although a key was given\nhint: make sure that it is the file you mean; if so, leave the key out"
+    )]
     KeyNotNeeded,
 }
 

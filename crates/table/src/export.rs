@@ -7,7 +7,10 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use envelope::keys::{ColumnKey, FileId, TableKey};
-use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, encryption::encrypt::FileEncryptionProperties, errors::ParquetError};
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder, encryption::encrypt::FileEncryptionProperties,
+    errors::ParquetError,
+};
 
 use crate::{
     error::SealError,
@@ -39,7 +42,8 @@ pub fn export_uniform<W: Write + Send>(
     });
     let schema = Schema::new(columns.collect::<Result<_, OpenError>>()?)?;
     let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(SealError::Parquet)?;
-    let batches = reader.map(|batch| batch.map_err(|error| SealError::Parquet(ParquetError::ArrowError(error.to_string()))));
+    let batches =
+        reader.map(|batch| batch.map_err(|error| SealError::Parquet(ParquetError::ArrowError(error.to_string()))));
     let mut encryption = FileEncryptionProperties::builder(copy.0.as_bytes().to_vec());
     if let Some(prefix) = copy.1 {
         encryption = encryption.with_aad_prefix(prefix.to_vec()).with_aad_prefix_storage(false);

@@ -46,7 +46,8 @@ pub(crate) fn infer(stream: Stream, declared: &Declared) -> Result<Schema, SealE
 pub(crate) fn batches(stream: Stream, schema: &Schema) -> Result<Batches, SealError> {
     let mut reader = Reader::new(stream);
     let mut rows = Rows::new(schema);
-    let index: HashMap<String, usize> = schema.columns().iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
+    let index: HashMap<String, usize> =
+        schema.columns().iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
     Ok(Box::new(std::iter::from_fn(move || {
         loop {
             match reader.append_row(&mut rows, &index) {
@@ -85,9 +86,17 @@ impl Value {
             Value::Null => None,
             Value::Boolean(_) => Some(SqlType::Boolean),
             // A number too large for 64 bits is classified as text; as JSON has it, it is a double.
-            Value::Number(text) => classify(text).map(|class| if class == SqlType::Bigint { class } else { SqlType::Double }),
-            Value::Text(text) => Some(classify(text).filter(|class| matches!(class, SqlType::Date | SqlType::Timestamp)).unwrap_or(SqlType::Text)),
-            Value::Nested => return Err(InputError::Unsupported { column: column.to_owned(), found: "list or object".into() }),
+            Value::Number(text) => {
+                classify(text).map(|class| if class == SqlType::Bigint { class } else { SqlType::Double })
+            }
+            Value::Text(text) => Some(
+                classify(text)
+                    .filter(|class| matches!(class, SqlType::Date | SqlType::Timestamp))
+                    .unwrap_or(SqlType::Text),
+            ),
+            Value::Nested => {
+                return Err(InputError::Unsupported { column: column.to_owned(), found: "list or object".into() });
+            }
         })
     }
 
@@ -103,7 +112,9 @@ impl Value {
     /// Whether a column of this type may hold a value of this kind at all.
     fn fits(&self, data_type: SqlType) -> bool {
         match self {
-            Value::Text(_) => matches!(data_type, SqlType::Text | SqlType::Date | SqlType::Timestamp | SqlType::Decimal { .. }),
+            Value::Text(_) => {
+                matches!(data_type, SqlType::Text | SqlType::Date | SqlType::Timestamp | SqlType::Decimal { .. })
+            }
             Value::Boolean(_) => matches!(data_type, SqlType::Text | SqlType::Boolean),
             Value::Number(_) => !matches!(data_type, SqlType::Date | SqlType::Timestamp | SqlType::Boolean),
             Value::Null | Value::Nested => true,
@@ -120,7 +131,8 @@ impl Reader {
     fn next(&mut self) -> Result<Option<(Place, Row)>, SealError> {
         loop {
             self.buffer.clear();
-            let read = self.lines.by_ref().take(MAX_ROW + 1).read_until(b'\n', &mut self.buffer).map_err(SealError::Read)?;
+            let read =
+                self.lines.by_ref().take(MAX_ROW + 1).read_until(b'\n', &mut self.buffer).map_err(SealError::Read)?;
             if read == 0 {
                 return Ok(None);
             }
@@ -128,7 +140,11 @@ impl Reader {
                 return Err(InputError::RowTooLong { row: self.row + 1, limit: MAX_ROW }.into());
             }
             self.line += 1;
-            let text = if self.line == 1 { self.buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.buffer) } else { &self.buffer };
+            let text = if self.line == 1 {
+                self.buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.buffer)
+            } else {
+                &self.buffer
+            };
             let text = text.trim_ascii();
             if text.is_empty() {
                 continue;
@@ -145,7 +161,11 @@ impl Reader {
         let mut values: Vec<Option<&Value>> = vec![None; index.len()];
         for (name, value) in &members {
             let slot = index.get(name).and_then(|index| values.get_mut(*index));
-            *slot.ok_or_else(|| InputError::NewColumn { row: place.row, line: place.line, column: crate::schema::clip(name) })? = Some(value);
+            *slot.ok_or_else(|| InputError::NewColumn {
+                row: place.row,
+                line: place.line,
+                column: crate::schema::clip(name),
+            })? = Some(value);
         }
         for (index, value) in values.into_iter().enumerate() {
             let Some(value) = value.filter(|value| !matches!(value, Value::Null)) else {
@@ -155,7 +175,11 @@ impl Reader {
             let column = rows.schema().columns().get(index);
             if let Some(column) = column {
                 if matches!(value, Value::Nested) {
-                    return Err(InputError::Unsupported { column: column.name.clone(), found: "list or object".into() }.into());
+                    return Err(InputError::Unsupported {
+                        column: column.name.clone(),
+                        found: "list or object".into(),
+                    }
+                    .into());
                 }
                 if !value.fits(column.data_type) {
                     return Err(changed(&column.name, column.data_type, value.text(), place).into());
@@ -172,7 +196,8 @@ fn members(text: &[u8], place: Place) -> Result<Vec<(String, Value)>, InputError
     if text.first() != Some(&b'{') {
         return Err(InputError::NotAnObject { row, line });
     }
-    let raw: Members = serde_json::from_slice(text).map_err(|error| InputError::NotJson { row, line, at: error.column() })?;
+    let raw: Members =
+        serde_json::from_slice(text).map_err(|error| InputError::NotJson { row, line, at: error.column() })?;
     check_names(raw.0.iter().map(|(name, _)| name.as_str())).map_err(|error| match error {
         InputError::DuplicateColumn { name: column, .. } => InputError::MemberTwice { row, line, column },
         other => other,

@@ -32,8 +32,7 @@ use envelope::{
     keys::{ColumnKey, FileId},
 };
 use parquet::{
-    arrow::arrow_reader::ArrowReaderOptions,
-    encryption::decrypt::FileDecryptionProperties,
+    arrow::arrow_reader::ArrowReaderOptions, encryption::decrypt::FileDecryptionProperties,
     file::metadata::PageIndexPolicy,
 };
 use sha2::{Digest as _, Sha256};
@@ -162,7 +161,12 @@ pub struct Sealed {
 
 impl Sealed {
     /// Checks a whole file against its manifest's contents, its identity and its footer key.
-    pub fn check(input: &mut (impl Read + Seek), contents: &Contents, file: &FileId, footer_key: &ColumnKey) -> Result<Sealed, OpenError> {
+    pub fn check(
+        input: &mut (impl Read + Seek),
+        contents: &Contents,
+        file: &FileId,
+        footer_key: &ColumnKey,
+    ) -> Result<Sealed, OpenError> {
         let length = input.seek(SeekFrom::End(0)).map_err(read)?;
         if length != contents.bytes {
             return Err(OpenError::Length { expected: contents.bytes, found: length });
@@ -203,7 +207,11 @@ impl Sealed {
     }
 
     /// Checks every chunk of the columns whose keys are held (step 6), without decoding any value.
-    pub fn check_columns(&self, input: &mut (impl Read + Seek), keys: &BTreeMap<String, ColumnKey>) -> Result<(), OpenError> {
+    pub fn check_columns(
+        &self,
+        input: &mut (impl Read + Seek),
+        keys: &BTreeMap<String, ColumnKey>,
+    ) -> Result<(), OpenError> {
         self.known(keys)?;
         let mut input = BufReader::with_capacity(8 << 10, input);
         for (group_index, group) in self.groups.iter().enumerate() {
@@ -217,9 +225,13 @@ impl Sealed {
     }
 
     /// What a Parquet reader needs to open this file: the keys, and the AAD prefix of the file that was asked for.
-    pub fn decryption_properties(&self, keys: &BTreeMap<String, ColumnKey>) -> Result<Arc<FileDecryptionProperties>, OpenError> {
+    pub fn decryption_properties(
+        &self,
+        keys: &BTreeMap<String, ColumnKey>,
+    ) -> Result<Arc<FileDecryptionProperties>, OpenError> {
         self.known(keys)?;
-        let mut builder = FileDecryptionProperties::builder(self.footer_key.as_bytes().to_vec()).with_aad_prefix(self.file.aad_prefix());
+        let mut builder = FileDecryptionProperties::builder(self.footer_key.as_bytes().to_vec())
+            .with_aad_prefix(self.file.aad_prefix());
         for (name, key) in keys {
             builder = builder.with_column_key(name, key.as_bytes().to_vec());
         }
@@ -228,7 +240,8 @@ impl Sealed {
 
     /// The same as options of an Arrow reader: no page index, no embedded Arrow schema.
     pub fn reader_options(&self, keys: &BTreeMap<String, ColumnKey>) -> Result<ArrowReaderOptions, OpenError> {
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
+        let options =
+            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
         Ok(options.with_file_decryption_properties(self.decryption_properties(keys)?))
     }
 
@@ -237,7 +250,11 @@ impl Sealed {
         let place = |column: &&str| {
             let index = self.columns.iter().position(|name| name == column);
             let index = index.ok_or_else(|| OpenError::NoSuchColumn { column: (*column).to_owned() })?;
-            if keys.contains_key(*column) { Ok(index) } else { Err(OpenError::KeyMissing { column: (*column).to_owned() }) }
+            if keys.contains_key(*column) {
+                Ok(index)
+            } else {
+                Err(OpenError::KeyMissing { column: (*column).to_owned() })
+            }
         };
         columns.iter().map(place).collect()
     }
@@ -262,7 +279,8 @@ impl Sealed {
         let closed = || OpenError::Column { column: name.to_owned() };
         let pages = || OpenError::Pages { column: name.to_owned() };
         let [group, column] = place;
-        let opened = open_module(key, metadata, &[&self.file_aad, &[COLUMN_METADATA], &group, &column]).ok_or_else(closed)?;
+        let opened =
+            open_module(key, metadata, &[&self.file_aad, &[COLUMN_METADATA], &group, &column]).ok_or_else(closed)?;
         let chunk = parse_column(&opened)?;
         if chunk.bloom_filter {
             return Err(OpenError::BloomFilter { column: name.to_owned() });
@@ -281,10 +299,14 @@ impl Sealed {
             let dictionary = chunk.dictionary.is_some() && at == start;
             let number = if dictionary { Vec::new() } else { ordinal(page)?.to_vec() };
             let kind = if dictionary { DICTIONARY_PAGE_HEADER } else { DATA_PAGE_HEADER };
-            let length = module_length(input, at, end).map_err(read)?.filter(|length| *length <= MAX_PAGE_HEADER).ok_or_else(pages)?;
+            let length = module_length(input, at, end)
+                .map_err(read)?
+                .filter(|length| *length <= MAX_PAGE_HEADER)
+                .ok_or_else(pages)?;
             let mut header = vec![0; usize::try_from(length).map_err(|_| pages())?];
             input.seek(SeekFrom::Start(at)).and_then(|_| input.read_exact(&mut header)).map_err(read)?;
-            let header = open_module(key, &header, &[&self.file_aad, &[kind], &group, &column, &number]).ok_or_else(closed)?;
+            let header =
+                open_module(key, &header, &[&self.file_aad, &[kind], &group, &column, &number]).ok_or_else(closed)?;
             at += length;
             let length = module_length(input, at, end).map_err(read)?.ok_or_else(pages)?;
             let (uncompressed, compressed) = page_sizes(&header)?;
@@ -332,7 +354,10 @@ fn footer_bytes(input: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec
         }
     }
     let claimed = u64::from(u32::from_le_bytes([a, b, c, d]));
-    let start = end.checked_sub(claimed).filter(|start| *start >= 4 && claimed <= MAX_FOOTER).ok_or(OpenError::FooterLength { claimed })?;
+    let start = end
+        .checked_sub(claimed)
+        .filter(|start| *start >= 4 && claimed <= MAX_FOOTER)
+        .ok_or(OpenError::FooterLength { claimed })?;
     let mut footer = vec![0; usize::try_from(claimed).map_err(|_| OpenError::FooterLength { claimed })?];
     input.seek(SeekFrom::Start(start)).and_then(|_| input.read_exact(&mut footer)).map_err(read)?;
     Ok((start, footer))

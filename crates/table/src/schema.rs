@@ -205,8 +205,10 @@ impl FromStr for SqlType {
             "date" => SqlType::Date,
             "timestamp" => SqlType::Timestamp,
             other => {
-                let inner = other.strip_prefix("decimal").or_else(|| other.strip_prefix("numeric")).ok_or_else(unknown)?;
-                let inner = inner.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(unknown)?;
+                let inner =
+                    other.strip_prefix("decimal").or_else(|| other.strip_prefix("numeric")).ok_or_else(unknown)?;
+                let inner =
+                    inner.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(unknown)?;
                 let (precision, scale) = inner.split_once(',').unwrap_or((inner, "0"));
                 let digits = |text: &str| text.trim().parse::<u8>().map_err(|_| unknown());
                 decimal(digits(precision)?, digits(scale)?).ok_or_else(unknown)?
@@ -250,7 +252,11 @@ pub(crate) fn check_names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> 
 
 /// A value of the user's as an error shows it: at most 60 characters, with control characters escaped.
 pub(crate) fn clip(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let mut shown: String = text
+        .chars()
+        .take(60)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
     if text.chars().nth(60).is_some() {
         shown.push('…');
     }
@@ -283,7 +289,18 @@ mod tests {
     #[test]
     fn every_type_reads_back_as_it_is_written() {
         let decimal = SqlType::Decimal { precision: 12, scale: 2 };
-        for data_type in [SqlType::Boolean, SqlType::Smallint, SqlType::Integer, SqlType::Bigint, SqlType::Real, SqlType::Double, decimal, SqlType::Text, SqlType::Date, SqlType::Timestamp] {
+        for data_type in [
+            SqlType::Boolean,
+            SqlType::Smallint,
+            SqlType::Integer,
+            SqlType::Bigint,
+            SqlType::Real,
+            SqlType::Double,
+            decimal,
+            SqlType::Text,
+            SqlType::Date,
+            SqlType::Timestamp,
+        ] {
             assert_eq!(data_type.to_string().parse(), Ok(data_type));
             assert_eq!(SqlType::holding(&data_type.arrow()), Some(data_type));
         }

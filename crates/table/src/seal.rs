@@ -84,7 +84,12 @@ pub fn seal_batches<W: Write + Send>(
     output: W,
 ) -> Result<SealedFile, SealError> {
     let (rows, written) = write(batches, schema, encryption(schema, key, file)?, output)?;
-    Ok(SealedFile { rows, schema: schema.clone(), digest: Digest::from_bytes(written.hash.finalize().into()), bytes: written.bytes })
+    Ok(SealedFile {
+        rows,
+        schema: schema.clone(),
+        digest: Digest::from_bytes(written.hash.finalize().into()),
+        bytes: written.bytes,
+    })
 }
 
 /// Seals a table with a known value and looks for it in the result. Programs call this once, before they seal anything.
@@ -115,7 +120,8 @@ pub(crate) fn write<W: Write + Send>(
 ) -> Result<(u64, Written), SealError> {
     let mut output = Hashing { output, written: Written::default() };
     let options = ArrowWriterOptions::new().with_properties(properties(encryption)?).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(&mut output, schema.arrow(), options).map_err(SealError::Write)?;
+    let mut writer =
+        ArrowWriter::try_new_with_options(&mut output, schema.arrow(), options).map_err(SealError::Write)?;
     let mut rows = 0;
     for batch in batches {
         let batch = batch?;

@@ -89,7 +89,11 @@ impl Source {
     /// A table in a known format. The stream is read from its start, whatever its position is.
     pub fn new(format: Format, mut input: impl ReadSeek + 'static) -> Result<Source, SealError> {
         let length = input.seek(SeekFrom::End(0)).map_err(SealError::Read)?;
-        Ok(Source { format, input: Input { inner: Arc::new(Mutex::new(Box::new(input))), length, read: Arc::default() }, key: None })
+        Ok(Source {
+            format,
+            input: Input { inner: Arc::new(Mutex::new(Box::new(input))), length, read: Arc::default() },
+            key: None,
+        })
     }
 
     /// A table whose format is found out from its first bytes and its name.

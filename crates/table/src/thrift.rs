@@ -70,7 +70,11 @@ impl<'a> Reader<'a> {
             self.count()?;
             let kind = kind(head & 0x0f)?;
             let delta = i16::from(head >> 4);
-            last = if delta == 0 { i16::try_from(self.zigzag()?).map_err(|_| ThriftError::Size)? } else { last.checked_add(delta).ok_or(ThriftError::Size)? };
+            last = if delta == 0 {
+                i16::try_from(self.zigzag()?).map_err(|_| ThriftError::Size)?
+            } else {
+                last.checked_add(delta).ok_or(ThriftError::Size)?
+            };
             field(self, last, kind)?;
         }
         self.depth -= 1;
@@ -217,7 +221,11 @@ mod tests {
     #[test]
     fn d6_negative_and_overlong_sizes_are_refused() {
         assert_eq!(skip(&[0x18, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]), Err(ThriftError::Size), "binary of -1 bytes");
-        assert_eq!(skip(&[0x19, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x07, 0]), Err(ThriftError::Size), "list of 2^31-1 strings");
+        assert_eq!(
+            skip(&[0x19, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x07, 0]),
+            Err(ThriftError::Size),
+            "list of 2^31-1 strings"
+        );
         assert_eq!(skip(&[0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), Err(ThriftError::Size));
         assert_eq!(skip(&[0x18, 0x05, b'a']), Err(ThriftError::Size), "binary longer than the rest");
         assert_eq!(skip(&[]), Err(ThriftError::End));

@@ -6,7 +6,10 @@ mod room;
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, DictionaryArray, Int64Array, ListArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array},
+    array::{
+        Array, ArrayRef, AsArray, DictionaryArray, Int64Array, ListArray, RecordBatch, StringArray,
+        TimestampMillisecondArray, UInt64Array,
+    },
     datatypes::{Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
     ipc::writer::{FileWriter, StreamWriter},
 };
@@ -47,7 +50,11 @@ fn csv_types_are_inferred() {
     let batch = round_trip(Format::Csv, text, &[]);
     assert_eq!(types(&batch), ["Int64", "Utf8", "Date32", "Timestamp(µs)", "Boolean", "Float64", "Utf8"]);
     let names = batch.column(1).as_string::<i32>();
-    assert_eq!((names.value(0), names.value(1), names.is_null(1)), ("Weiß, \"A\"\nB", "", false), "an empty field of a text column is an empty text");
+    assert_eq!(
+        (names.value(0), names.value(1), names.is_null(1)),
+        ("Weiß, \"A\"\nB", "", false),
+        "an empty field of a text column is an empty text"
+    );
     assert!(batch.column(0).is_null(2));
     assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(1), 2);
     assert_eq!(batch.column(2).as_primitive::<Date32Type>().value(0), 19_782);
@@ -58,7 +65,11 @@ fn csv_types_are_inferred() {
 
 #[test]
 fn csv_types_can_be_declared() {
-    let batch = round_trip(Format::Csv, "a,b,c\n1,2.50,7\n2,3.25,x\n", &[("a", "smallint not null"), ("b", "decimal(10,2)"), ("c", "text")]);
+    let batch = round_trip(
+        Format::Csv,
+        "a,b,c\n1,2.50,7\n2,3.25,x\n",
+        &[("a", "smallint not null"), ("b", "decimal(10,2)"), ("c", "text")],
+    );
     assert_eq!(types(&batch), ["Int16", "Decimal128(10, 2)", "Utf8"]);
     assert!(!batch.schema().field(0).is_nullable());
     assert_eq!(batch.column(1).as_primitive::<Decimal128Type>().value(0), 250);
@@ -79,12 +90,33 @@ fn csv_ragged_rows_are_refused_with_row_and_line() {
 #[test]
 fn csv_a_type_that_changes_is_refused_with_row_and_value() {
     let error = csv("id,age\n1,30\n2,NA\n");
-    assert_eq!(error, InputError::TypeChanged { row: 2, line: Some(3), column: "age".into(), value: "NA".into(), expected: SqlType::Bigint });
+    assert_eq!(
+        error,
+        InputError::TypeChanged {
+            row: 2,
+            line: Some(3),
+            column: "age".into(),
+            value: "NA".into(),
+            expected: SqlType::Bigint
+        }
+    );
     let shown = "row 2 (line 3) of column `age` is `NA`, which is not bigint\nhint: mend the value, or declare another type for the column, such as `age = \"text\"`";
     assert_eq!(error.to_string(), shown);
     // Also after the rows from which the schema was inferred.
-    let late: String = std::iter::once("id\n".to_owned()).chain((0..10_500).map(|n| format!("{n}\n"))).chain(["1.5\n".to_owned()]).collect();
-    assert_eq!(csv(&late), InputError::TypeChanged { row: 10_501, line: Some(10_502), column: "id".into(), value: "1.5".into(), expected: SqlType::Bigint });
+    let late: String = std::iter::once("id\n".to_owned())
+        .chain((0..10_500).map(|n| format!("{n}\n")))
+        .chain(["1.5\n".to_owned()])
+        .collect();
+    assert_eq!(
+        csv(&late),
+        InputError::TypeChanged {
+            row: 10_501,
+            line: Some(10_502),
+            column: "id".into(),
+            value: "1.5".into(),
+            expected: SqlType::Bigint
+        }
+    );
     let long = format!("a\n1\n{}\n", "é\u{7}".repeat(100));
     let InputError::TypeChanged { value, .. } = csv(&long) else { panic!() };
     assert!(value.starts_with("é\\u{7}é") && value.ends_with('…'), "{value}");
@@ -103,8 +135,14 @@ fn csv_headers_are_checked() {
 
 #[test]
 fn csv_that_is_not_utf_8_is_refused() {
-    assert_eq!(refused(Format::Csv, &b"a,b\n1,x\n2,\xe9t\xe9\n"[..], &[]), InputError::NotUtf8 { row: 2, line: 3, column: "b".into() });
-    assert_eq!(refused(Format::Csv, &b"a,\xe9\n1,x\n"[..], &[]), InputError::NotUtf8 { row: 0, line: 1, column: "2".into() });
+    assert_eq!(
+        refused(Format::Csv, &b"a,b\n1,x\n2,\xe9t\xe9\n"[..], &[]),
+        InputError::NotUtf8 { row: 2, line: 3, column: "b".into() }
+    );
+    assert_eq!(
+        refused(Format::Csv, &b"a,\xe9\n1,x\n"[..], &[]),
+        InputError::NotUtf8 { row: 0, line: 1, column: "2".into() }
+    );
 }
 
 #[test]
@@ -118,7 +156,10 @@ fn csv_an_open_quote_does_not_fill_the_memory() {
 fn json_lines_are_read() {
     let text = "{\"id\": 1, \"name\": \"a\", \"x\": 1, \"on\": \"2024-01-02\"}\n\n{\"x\": 2.5, \"id\": 2, \"ok\": true}\n{\"id\": null}\n";
     let batch = round_trip(Format::JsonLines, text, &[]);
-    assert_eq!(batch.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["id", "name", "x", "on", "ok"]);
+    assert_eq!(
+        batch.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["id", "name", "x", "on", "ok"]
+    );
     assert_eq!(types(&batch), ["Int64", "Utf8", "Float64", "Date32", "Boolean"]);
     assert!(batch.column(1).is_null(1) && batch.column(0).is_null(2));
 }
@@ -126,8 +167,20 @@ fn json_lines_are_read() {
 #[test]
 fn json_lines_that_are_wrong_are_refused() {
     let json = |text: &str| refused(Format::JsonLines, text, &[]);
-    assert_eq!(json("{\"a\":1}\n{\"a\":\"1\"}\n"), InputError::TypeChanged { row: 2, line: Some(2), column: "a".into(), value: "1".into(), expected: SqlType::Bigint });
-    assert_eq!(json("{\"a\":1}\n\n{\"a\":1,\"a\":2}\n"), InputError::MemberTwice { row: 2, line: 3, column: "a".into() });
+    assert_eq!(
+        json("{\"a\":1}\n{\"a\":\"1\"}\n"),
+        InputError::TypeChanged {
+            row: 2,
+            line: Some(2),
+            column: "a".into(),
+            value: "1".into(),
+            expected: SqlType::Bigint
+        }
+    );
+    assert_eq!(
+        json("{\"a\":1}\n\n{\"a\":1,\"a\":2}\n"),
+        InputError::MemberTwice { row: 2, line: 3, column: "a".into() }
+    );
     assert_eq!(json("{\"a\":1}\n[1]\n"), InputError::NotAnObject { row: 2, line: 2 });
     assert_eq!(json("{\"a\":1}\n{\"a\":}\n"), InputError::NotJson { row: 2, line: 2, at: 6 });
     assert_eq!(json("{\"a\":[1]}\n"), InputError::Unsupported { column: "a".into(), found: "list or object".into() });
@@ -151,7 +204,11 @@ fn assert_columnar(batch: &RecordBatch) {
     assert_eq!(types(batch), ["Decimal128(20, 0)", "Utf8", "Timestamp(µs)"]);
     assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(2), i128::from(u64::MAX));
     assert_eq!(batch.column(1).as_string::<i32>().value(2), "b");
-    assert_eq!(batch.column(2).as_primitive::<TimestampMicrosecondType>().value(0), 1_000_000, "UTC, not the local time of the zone");
+    assert_eq!(
+        batch.column(2).as_primitive::<TimestampMicrosecondType>().value(0),
+        1_000_000,
+        "UTC, not the local time of the zone"
+    );
     assert_eq!(batch.column(2).null_count(), 1);
 }
 
@@ -189,7 +246,9 @@ fn arrow_data_that_is_cut_short_is_refused_before_memory_is_taken() {
     whole.write(&batch).unwrap();
     let whole = whole.into_inner().unwrap();
     let huge = [&[0xff; 4][..], &i32::MAX.to_le_bytes(), &[0; 64]].concat();
-    for bytes in [&huge, &stream[..stream.len() / 2].to_vec(), &whole[..whole.len() - 20].to_vec(), &b"ARROW1\0\0".to_vec()] {
+    for bytes in
+        [&huge, &stream[..stream.len() / 2].to_vec(), &whole[..whole.len() - 20].to_vec(), &b"ARROW1\0\0".to_vec()]
+    {
         let error = seal(Format::ArrowIpc, bytes.clone(), &[]).unwrap_err();
         assert!(matches!(error, SealError::Arrow(_)), "{error:?}");
     }
@@ -199,22 +258,39 @@ fn arrow_data_that_is_cut_short_is_refused_before_memory_is_taken() {
 fn columnar_values_that_do_not_fit_a_declared_type_are_refused() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["1", "two"]));
     let bytes = parquet(&RecordBatch::try_from_iter([("n", texts)]).unwrap(), None);
-    let expected = InputError::TypeChanged { row: 2, line: None, column: "n".into(), value: "two".into(), expected: SqlType::Bigint };
+    let expected = InputError::TypeChanged {
+        row: 2,
+        line: None,
+        column: "n".into(),
+        value: "two".into(),
+        expected: SqlType::Bigint,
+    };
     assert_eq!(refused(Format::Parquet, bytes, &[("n", "bigint")]), expected);
     let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]));
     let bytes = parquet(&RecordBatch::try_from_iter([("l", lists)]).unwrap(), None);
     assert!(matches!(refused(Format::Parquet, bytes, &[]), InputError::Unsupported { column, .. } if column == "l"));
     let none: ArrayRef = Arc::new(Int64Array::from(Vec::<i64>::new()));
-    assert_eq!(refused(Format::Parquet, parquet(&RecordBatch::try_from_iter([("n", none)]).unwrap(), None), &[]), InputError::Empty);
+    assert_eq!(
+        refused(Format::Parquet, parquet(&RecordBatch::try_from_iter([("n", none)]).unwrap(), None), &[]),
+        InputError::Empty
+    );
 }
 
 #[test]
 fn encrypted_parquet_is_resealed_with_its_keys() {
     let uniform = FileEncryptionProperties::builder(vec![1; 16]).build().unwrap();
-    let per_column = FileEncryptionProperties::builder(vec![1; 32]).with_column_key("id", vec![2; 32]).with_aad_prefix(b"p".to_vec()).build().unwrap();
+    let per_column = FileEncryptionProperties::builder(vec![1; 32])
+        .with_column_key("id", vec![2; 32])
+        .with_aad_prefix(b"p".to_vec())
+        .build()
+        .unwrap();
     let plain_footer = FileEncryptionProperties::builder(vec![1; 16]).with_plaintext_footer(true).build().unwrap();
     let key_of = |length: usize| SourceKey { footer: vec![1; length].into(), columns: [].into(), aad_prefix: None };
-    let columns = SourceKey { columns: [("id".to_owned(), vec![2; 32].into())].into(), aad_prefix: Some(b"p".to_vec()), ..key_of(32) };
+    let columns = SourceKey {
+        columns: [("id".to_owned(), vec![2; 32].into())].into(),
+        aad_prefix: Some(b"p".to_vec()),
+        ..key_of(32)
+    };
     for (encryption, source_key) in [(uniform, key_of(16)), (per_column, columns), (plain_footer, key_of(16))] {
         let bytes = parquet(&columnar(), Some(encryption));
         assert_eq!(refused(Format::Parquet, bytes.clone(), &[]), InputError::KeyNeeded);
@@ -232,7 +308,8 @@ fn encrypted_parquet_is_resealed_with_its_keys() {
 
 #[test]
 fn progress_grows_to_the_length_of_the_input() {
-    let text: String = std::iter::once("a,b\n".to_owned()).chain((0..50_000).map(|n| format!("{n},value {n}\n"))).collect();
+    let text: String =
+        std::iter::once("a,b\n".to_owned()).chain((0..50_000).map(|n| format!("{n},value {n}\n"))).collect();
     let mut source = source(Format::Csv, text.clone());
     let schema = infer_schema(&mut source, &Declared::none()).unwrap();
     let mut seen = Vec::new();

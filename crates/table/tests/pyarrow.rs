@@ -13,9 +13,13 @@ use table::{Declared, Source, SourceKey, export_uniform, infer_schema, seal_tabl
 
 /// Runs a script; `None`, with the reason printed, where there is no pyarrow. In CI that is a failure.
 fn python(script: &str, arguments: &[&str]) -> Option<String> {
-    let default = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/glovebox/venv/bin/python");
+    let default =
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/glovebox/venv/bin/python");
     let program = std::env::var_os("GLOVEBOX_PYTHON").map_or_else(default, PathBuf::from);
-    let usable = Command::new(&program).args(["-c", "import pyarrow.parquet.encryption"]).output().is_ok_and(|output| output.status.success());
+    let usable = Command::new(&program)
+        .args(["-c", "import pyarrow.parquet.encryption"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !usable {
         let reason = format!("no Python with pyarrow at `{}`; run scripts/python-env.sh", program.display());
         assert!(std::env::var("CI").map_or(true, |ci| ci != "true"), "{reason}");
@@ -37,7 +41,14 @@ fn pyarrow_opens_an_exported_table_with_its_single_key() {
     let path = folder.path().join("copy.parquet");
     let bytes = seal_rows(1_000, &key(), &file(1, 0));
     let copy = ColumnKey::from_bytes(*b"0123456789abcdef0123456789abcdef");
-    let exported = export_uniform(Cursor::new(bytes.clone()), &contents(&bytes), &key(), &file(1, 0), (&copy, Some(b"copy of admissions")), fs::File::create(&path).unwrap());
+    let exported = export_uniform(
+        Cursor::new(bytes.clone()),
+        &contents(&bytes),
+        &key(),
+        &file(1, 0),
+        (&copy, Some(b"copy of admissions")),
+        fs::File::create(&path).unwrap(),
+    );
     assert_eq!(exported.unwrap(), 1_000);
     let script = r#"
 import sys, pyarrow.parquet as pq, pyarrow.parquet.encryption as pe
@@ -93,7 +104,8 @@ with pq.ParquetWriter(sys.argv[1], table.schema, encryption_properties=propertie
 "#;
     if python(script, &[path.to_str().unwrap()]).is_some() {
         let footer = b"0123456789abcdef0123456789abcdef".to_vec().into();
-        let batch = resealed(&path, SourceKey { footer, columns: BTreeMap::new(), aad_prefix: Some(b"theirs".to_vec()) });
+        let batch =
+            resealed(&path, SourceKey { footer, columns: BTreeMap::new(), aad_prefix: Some(b"theirs".to_vec()) });
         assert_eq!((batch.num_rows(), batch.num_columns()), (500, 2));
     }
 }
@@ -123,7 +135,12 @@ with pq.ParquetWriter(sys.argv[1], table.schema, encryption_properties=propertie
     let mut keys: BTreeMap<String, Vec<u8>> = output
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .map(|(name, hex)| (name.to_owned(), (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()))
+        .map(|(name, hex)| {
+            (
+                name.to_owned(),
+                (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect(),
+            )
+        })
         .collect();
     let footer = keys.remove("footer").unwrap().into();
     let columns = keys.into_iter().map(|(name, key)| (name, key.into())).collect();

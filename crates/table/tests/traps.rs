@@ -19,10 +19,15 @@ use room::*;
 use table::{Contents, OpenError, Sealed, SelfCheckError, ThriftError, self_check};
 
 /// A file as another writer would make it, with our keys.
-fn written(rows: i64, encryption: impl Fn(EncryptionPropertiesBuilder) -> EncryptionPropertiesBuilder, properties: impl Fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder) -> Vec<u8> {
+fn written(
+    rows: i64,
+    encryption: impl Fn(EncryptionPropertiesBuilder) -> EncryptionPropertiesBuilder,
+    properties: impl Fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder,
+) -> Vec<u8> {
     let (schema, batch) = batch(rows);
     let file = file(1, 0);
-    let mut builder = FileEncryptionProperties::builder(key().footer(&file).as_bytes().to_vec()).with_aad_prefix(file.aad_prefix());
+    let mut builder =
+        FileEncryptionProperties::builder(key().footer(&file).as_bytes().to_vec()).with_aad_prefix(file.aad_prefix());
     for column in schema.columns() {
         builder = builder.with_column_key(&column.name, key().column(&file, &column.name).as_bytes().to_vec());
     }
@@ -134,8 +139,11 @@ fn d3_aes_gcm_ctr_is_refused() {
 fn a_uniformly_encrypted_file_is_refused() {
     let (_, batch) = batch(10);
     let file = file(1, 0);
-    let builder = FileEncryptionProperties::builder(key().footer(&file).as_bytes().to_vec()).with_aad_prefix(file.aad_prefix());
-    let properties = WriterProperties::builder().set_offset_index_disabled(true).set_statistics_enabled(parquet::file::properties::EnabledStatistics::Chunk);
+    let builder =
+        FileEncryptionProperties::builder(key().footer(&file).as_bytes().to_vec()).with_aad_prefix(file.aad_prefix());
+    let properties = WriterProperties::builder()
+        .set_offset_index_disabled(true)
+        .set_statistics_enabled(parquet::file::properties::EnabledStatistics::Chunk);
     let properties = properties.with_file_encryption_properties(builder.build().unwrap()).build();
     let mut output = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut output, batch.schema(), Some(properties)).unwrap();
@@ -148,9 +156,12 @@ fn a_uniformly_encrypted_file_is_refused() {
 fn a_column_left_in_the_clear_is_refused() {
     let (_, batch) = batch(10);
     let file = file(1, 0);
-    let builder = FileEncryptionProperties::builder(key().footer(&file).as_bytes().to_vec()).with_aad_prefix(file.aad_prefix());
+    let builder =
+        FileEncryptionProperties::builder(key().footer(&file).as_bytes().to_vec()).with_aad_prefix(file.aad_prefix());
     let builder = builder.with_column_key("patient", key().column(&file, "patient").as_bytes().to_vec());
-    let properties = WriterProperties::builder().set_offset_index_disabled(true).set_statistics_enabled(parquet::file::properties::EnabledStatistics::Chunk);
+    let properties = WriterProperties::builder()
+        .set_offset_index_disabled(true)
+        .set_statistics_enabled(parquet::file::properties::EnabledStatistics::Chunk);
     let properties = properties.with_file_encryption_properties(builder.build().unwrap()).build();
     let mut output = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut output, batch.schema(), Some(properties)).unwrap();
@@ -166,7 +177,10 @@ fn d2_another_file_version_or_dataset_does_not_open() {
         assert_eq!(check(&bytes, &key(), &other).unwrap_err(), OpenError::Footer, "{other:?}");
         // Even with the right keys, the prefix alone tells files apart.
         let keys = key().footer(&file(1, 0));
-        assert_eq!(Sealed::check(&mut Cursor::new(&bytes), &contents(&bytes), &other, &keys).unwrap_err(), OpenError::Footer);
+        assert_eq!(
+            Sealed::check(&mut Cursor::new(&bytes), &contents(&bytes), &other, &keys).unwrap_err(),
+            OpenError::Footer
+        );
     }
     assert_eq!(check(&bytes, &TableKey::from_bytes([8; 32]), &file(1, 0)).unwrap_err(), OpenError::Footer);
 }
@@ -176,7 +190,10 @@ fn d2_only_the_file_that_the_manifest_names_is_read() {
     let (one, two) = (seal_rows(100, &key(), &file(1, 0)), seal_rows(100, &key(), &file(1, 0)));
     let footer = key().footer(&file(1, 0));
     let same_length = Contents { bytes: two.len() as u64, ..contents(&one) };
-    assert_eq!(Sealed::check(&mut Cursor::new(&two), &same_length, &file(1, 0), &footer).unwrap_err(), OpenError::Digest);
+    assert_eq!(
+        Sealed::check(&mut Cursor::new(&two), &same_length, &file(1, 0), &footer).unwrap_err(),
+        OpenError::Digest
+    );
     let short = &one[..one.len() - 1];
     let expected = OpenError::Length { expected: one.len() as u64, found: one.len() as u64 - 1 };
     assert_eq!(Sealed::check(&mut Cursor::new(short), &contents(&one), &file(1, 0), &footer).unwrap_err(), expected);
@@ -196,10 +213,23 @@ fn d2_no_byte_of_the_footer_can_change() {
 #[test]
 fn d2_swapped_columns_pages_and_row_groups_do_not_authenticate() {
     // Two row groups of two pages each: whatever is exchanged, its place is part of what is authenticated.
-    let bytes = written(400, |e| e, |p| p.set_max_row_group_row_count(Some(200)).set_data_page_row_count_limit(100).set_write_batch_size(100).set_dictionary_enabled(false));
+    let bytes = written(
+        400,
+        |e| e,
+        |p| {
+            p.set_max_row_group_row_count(Some(200))
+                .set_data_page_row_count_limit(100)
+                .set_write_batch_size(100)
+                .set_dictionary_enabled(false)
+        },
+    );
     check(&bytes, &key(), &file(1, 0)).unwrap();
     let modules = modules(&bytes);
-    let same_size: Vec<_> = modules.iter().flat_map(|a| modules.iter().map(move |b| (a, b))).filter(|(a, b)| a.0 < b.0 && a.1 == b.1).collect();
+    let same_size: Vec<_> = modules
+        .iter()
+        .flat_map(|a| modules.iter().map(move |b| (a, b)))
+        .filter(|(a, b)| a.0 < b.0 && a.1 == b.1)
+        .collect();
     assert!(same_size.len() > 3, "{modules:?}");
     for (a, b) in same_size {
         let mut swapped = bytes.clone();
@@ -224,9 +254,15 @@ fn only_the_columns_whose_keys_are_held_can_be_read() {
     assert_eq!(read_back, batch(1_000).1.project(&[0, 2]).unwrap());
     assert_eq!(sealed.projection(&["diagnosis"], &keys), Err(OpenError::KeyMissing { column: "diagnosis".into() }));
     assert_eq!(sealed.projection(&["diagnoses"], &keys), Err(OpenError::NoSuchColumn { column: "diagnoses".into() }));
-    assert!(read(&bytes, &sealed, &keys, Some(vec![1])).is_err(), "the library itself does not read a column without its key");
+    assert!(
+        read(&bytes, &sealed, &keys, Some(vec![1])).is_err(),
+        "the library itself does not read a column without its key"
+    );
     let wrong = BTreeMap::from([("score".to_owned(), key().column(&file, "patient"))]);
-    assert_eq!(sealed.check_columns(&mut Cursor::new(&bytes), &wrong), Err(OpenError::Column { column: "score".into() }));
+    assert_eq!(
+        sealed.check_columns(&mut Cursor::new(&bytes), &wrong),
+        Err(OpenError::Column { column: "score".into() })
+    );
     let foreign = some_keys(&["age"], &key(), &file);
     assert_eq!(sealed.decryption_properties(&foreign).unwrap_err(), OpenError::NoSuchColumn { column: "age".into() });
 }
@@ -255,7 +291,11 @@ fn d1_impossible_lengths_of_the_footer_are_refused() {
         let mut changed = bytes.clone();
         changed[tail..tail + 4].copy_from_slice(&length.to_le_bytes());
         let error = refused(&changed);
-        let expected = if length < 16 { matches!(error, OpenError::Description(_) | OpenError::Footer | OpenError::Algorithm | OpenError::NoPrefix) } else { error == OpenError::FooterLength { claimed: u64::from(length) } };
+        let expected = if length < 16 {
+            matches!(error, OpenError::Description(_) | OpenError::Footer | OpenError::Algorithm | OpenError::NoPrefix)
+        } else {
+            error == OpenError::FooterLength { claimed: u64::from(length) }
+        };
         assert!(expected, "{length:#x}: {error:?}");
         // The module's own length, after a description of 19 bytes.
         let mut changed = bytes.clone();
@@ -280,10 +320,16 @@ fn d6_hostile_footers_of_an_owner_are_refused() {
         bytes.extend_from_slice(body);
         bytes
     };
-    let many: Vec<u8> = root(1).into_iter().chain((0..1_000_000_u32).flat_map(|n| column(&n.to_le_bytes().map(|byte| b'a' + byte % 26)))).collect();
+    let many: Vec<u8> = root(1)
+        .into_iter()
+        .chain((0..1_000_000_u32).flat_map(|n| column(&n.to_le_bytes().map(|byte| b'a' + byte % 26))))
+        .collect();
     assert_eq!(refused(&hostile(&[schema(1_000_001, &many), vec![0]].concat())), OpenError::TooManyColumns);
     assert_eq!(refused(&hostile(&[0x1c; 10_000])), OpenError::Malformed(ThriftError::Depth));
-    assert_eq!(refused(&hostile(&[0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0])), OpenError::Malformed(ThriftError::Size));
+    assert_eq!(
+        refused(&hostile(&[0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0])),
+        OpenError::Malformed(ThriftError::Size)
+    );
     assert_eq!(refused(&hostile(&[0x36, 0x01, 0])), OpenError::Malformed(ThriftError::Size), "-1 rows");
     assert_eq!(refused(&hostile(&[0])), OpenError::ForeignSchema, "nothing at all");
     let twice = [schema(3, &[root(2), column(b"a"), column(b"a")].concat()), vec![0]].concat();
@@ -298,7 +344,9 @@ fn hostile(footer: &[u8]) -> Vec<u8> {
     let description = [0x1c, 0x1c, 0x28, 0x01, 0x55, 0x11, 0x00, 0x00, 0x00];
     let aad = [file.aad_prefix().as_slice(), &[0x55, 0]].concat();
     let key = key().footer(&file);
-    let sealed = Aes256Gcm::new(key.as_bytes().into()).encrypt(Nonce::from_slice(&[9; 12]), Payload { msg: footer, aad: &aad }).unwrap();
+    let sealed = Aes256Gcm::new(key.as_bytes().into())
+        .encrypt(Nonce::from_slice(&[9; 12]), Payload { msg: footer, aad: &aad })
+        .unwrap();
     let module = [&(sealed.len() as u32 + 12).to_le_bytes()[..], &[9; 12], &sealed].concat();
     framed(&description, &module)
 }
@@ -317,7 +365,8 @@ fn footer(bytes: &[u8]) -> (usize, &[u8]) {
 
 /// The description ends where the rest is a module that fills the footer.
 fn description_length(footer: &[u8]) -> usize {
-    let fills = |at: &usize| u32::from_le_bytes(footer[*at..at + 4].try_into().unwrap()) as usize == footer.len() - at - 4;
+    let fills =
+        |at: &usize| u32::from_le_bytes(footer[*at..at + 4].try_into().unwrap()) as usize == footer.len() - at - 4;
     (0..footer.len() - 4).find(fills).unwrap()
 }
 

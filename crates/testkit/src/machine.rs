@@ -290,8 +290,7 @@ fn tpm_name(manufacturer: &str, model: &str) -> CustomExtension {
 
 /// KDFa (TPM 2.0 Part 1, section 11.4.10.2) with SHA-256, for at most one digest.
 fn kdf_a(key: &[u8], label: &str, context: &[u8], bits: usize) -> Vec<u8> {
-    let message =
-        [&1_u32.to_be_bytes(), label.as_bytes(), &[0], context, &(bits as u32).to_be_bytes()].concat();
+    let message = [&1_u32.to_be_bytes(), label.as_bytes(), &[0], context, &(bits as u32).to_be_bytes()].concat();
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &message);
     tag.as_ref()[..bits / 8].to_vec()
 }

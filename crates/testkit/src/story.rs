@@ -17,10 +17,7 @@ use jiff::SignedDuration;
 use receipt::{AgreementInForce, Attested, Format, Grounds, Logged, Receipt, Released};
 use tlog::{Commitment, LogSigner, LogTree};
 
-use crate::{
-    Room, now,
-    room::fixed,
-};
+use crate::{Room, now, room::fixed};
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,11 +109,8 @@ impl Room {
 
     /// The receipt of a run in which something is not.
     pub fn twisted(&mut self, twists: &Twists) -> Receipt {
-        let mut manifests: Said<Manifest> = self
-            .manifests()
-            .into_iter()
-            .zip([self.hospital.signing.clone(), self.registry.signing.clone()])
-            .collect();
+        let mut manifests: Said<Manifest> =
+            self.manifests().into_iter().zip([self.hospital.signing.clone(), self.registry.signing.clone()]).collect();
         (twists.manifests)(self, &mut manifests);
         let manifests: Vec<Entry> = manifests.into_iter().map(|(manifest, key)| Entry::new(manifest, &key)).collect();
         let mut agreement = self.agreement();

@@ -49,7 +49,9 @@ pub enum BrokerError {
     #[error("the broker describes itself as another one than was agreed")]
     Other,
     /// Its Evidence does not pass.
-    #[error("the broker's Evidence was refused\nhint: compare the agreement's `broker` policy with what the broker's operator says it runs")]
+    #[error(
+        "the broker's Evidence was refused\nhint: compare the agreement's `broker` policy with what the broker's operator says it runs"
+    )]
     Appraisal(#[source] AppraisalError),
 }
 
@@ -76,7 +78,8 @@ impl AttestedBroker {
         };
         let name = claim.ak_name().map_err(BrokerError::Appraisal)?;
         let secret = Zeroizing::new(Bytes32::random().0);
-        let (activation, made) = tpm::Activation::begin(claim, policy, now, secret, &randomness()).map_err(BrokerError::Appraisal)?;
+        let (activation, made) =
+            tpm::Activation::begin(claim, policy, now, secret, &randomness()).map_err(BrokerError::Appraisal)?;
         let credential = Activation { id_object: made.id_object, encrypted_secret: made.encrypted_secret };
         let answer: Activated = connection.post(path::BROKER_ACTIVATE, &credential).await?;
 

@@ -11,7 +11,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use envelope::{PublicKey, SigningKey};
 use jiff::{Timestamp, ToSpan as _};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName as TlsName, RootCertStore, ServerConfig, SignatureScheme,
     client::{Resumption, WebPkiServerVerifier, danger::HandshakeSignatureValid},
@@ -267,7 +269,8 @@ impl ClientCertVerifier for IssuedByAnyKey {
         let [authority] = intermediates else { return Err(refused(rustls::CertificateError::UnknownIssuer)) };
         let key = authority_key(authority).ok_or(refused(rustls::CertificateError::UnknownIssuer))?;
         let anchors = [anchor(&key)];
-        let leaf = webpki::EndEntityCert::try_from(end_entity).map_err(|_| refused(rustls::CertificateError::BadEncoding))?;
+        let leaf =
+            webpki::EndEntityCert::try_from(end_entity).map_err(|_| refused(rustls::CertificateError::BadEncoding))?;
         leaf.verify_for_usage(
             self.provider.signature_verification_algorithms.all,
             &anchors,

@@ -42,7 +42,9 @@ pub struct Broker {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nothing answers there.
-    #[error("the broker at `{address}` cannot be reached: {reason}\nhint: check the address and that the broker is running")]
+    #[error(
+        "the broker at `{address}` cannot be reached: {reason}\nhint: check the address and that the broker is running"
+    )]
     Unreachable {
         /// As given.
         address: String,
@@ -50,7 +52,9 @@ pub enum ClientError {
         reason: String,
     },
     /// Something answers, but not the broker of that key, or not in a way that is admitted.
-    #[error("what answers at `{address}` is not the broker `{expected}`: {reason}\nhint: compare the broker's key with its operator; check this machine's clock")]
+    #[error(
+        "what answers at `{address}` is not the broker `{expected}`: {reason}\nhint: compare the broker's key with its operator; check this machine's clock"
+    )]
     NotThatBroker {
         /// As given.
         address: String,
@@ -135,7 +139,11 @@ impl Broker {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn post<Q: Serialize + Sync, A: DeserializeOwned>(&mut self, path: &str, question: &Q) -> Result<A, ClientError> {
+    pub async fn post<Q: Serialize + Sync, A: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        question: &Q,
+    ) -> Result<A, ClientError> {
         let body = canonical::to_vec(question).map_err(|error| ClientError::Answer(error.to_string()))?;
         let request = Request::builder()
             .method(Method::POST)
@@ -151,7 +159,11 @@ impl Broker {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn get<A: DeserializeOwned>(&mut self, path: &str, reader: Option<(&SigningKey, Timestamp)>) -> Result<A, ClientError> {
+    pub async fn get<A: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        reader: Option<(&SigningKey, Timestamp)>,
+    ) -> Result<A, ClientError> {
         read(&self.get_bytes(path, reader).await?)
     }
 
@@ -159,7 +171,11 @@ impl Broker {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn get_bytes(&mut self, path: &str, reader: Option<(&SigningKey, Timestamp)>) -> Result<Bytes, ClientError> {
+    pub async fn get_bytes(
+        &mut self,
+        path: &str,
+        reader: Option<(&SigningKey, Timestamp)>,
+    ) -> Result<Bytes, ClientError> {
         let mut builder = Request::builder().method(Method::GET).uri(path).header(header::HOST, channel::BROKER_NAME);
         if let Some((key, now)) = reader {
             let signed = signature::sign(key, &self.key, "GET", path, now);

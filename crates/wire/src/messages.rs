@@ -3,11 +3,13 @@
 //! Everything with an effect is a signed, addressed statement inside; the types here only carry them. Reads are authenticated by
 //! an RFC 9421 signature of the request ([`crate::signature`]); workers by their TLS client certificate and their attested key.
 
-use attest::{
-    Evidence,
-    binding::ChannelKeys,
+use attest::{Evidence, binding::ChannelKeys};
+use envelope::{
+    Digest, PublicKey,
+    statement::Envelope,
+    text::{Bytes, Bytes32},
+    wrap::{EncapsulationKey, Wrapped},
 };
-use envelope::{Digest, PublicKey, statement::Envelope, text::{Bytes, Bytes32}, wrap::{EncapsulationKey, Wrapped}};
 use jiff::Timestamp;
 use receipt::{Grounds, Logged};
 use serde::{Deserialize, Serialize};
@@ -528,4 +530,3 @@ impl Keys {
         [run.as_bytes().as_slice(), &lease.0, binding.as_bytes()].concat()
     }
 }
-

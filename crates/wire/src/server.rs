@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::channel::{LeafIdentity, Peer, client_leaf, server_config, ChannelError};
+use crate::channel::{ChannelError, LeafIdentity, Peer, client_leaf, server_config};
 
 /// Bounds on what a client may hold.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,8 @@ where
                 continue;
             }
         };
-        let connection = Connection { acceptor: acceptor.clone(), spki: spki.clone(), patience: bounds.patience, remote };
+        let connection =
+            Connection { acceptor: acceptor.clone(), spki: spki.clone(), patience: bounds.patience, remote };
         let (service, stopping) = (service.clone(), stopping.clone());
         tokio::spawn(async move {
             connection.serve(stream, service, stopping).await;

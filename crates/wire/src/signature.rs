@@ -47,7 +47,9 @@ pub enum SignatureError {
     #[error("the request is addressed to another broker")]
     Audience,
     /// `created` is too far from the broker's clock.
-    #[error("the request was signed more than {WINDOW_SECONDS} seconds before or after this broker's time\nhint: check this machine's clock")]
+    #[error(
+        "the request was signed more than {WINDOW_SECONDS} seconds before or after this broker's time\nhint: check this machine's clock"
+    )]
     Created,
     /// It does not verify.
     #[error("the request's signature does not verify")]
@@ -55,7 +57,13 @@ pub enum SignatureError {
 }
 
 /// Signs a read.
-pub fn sign(key: &SigningKey, audience: &PublicKey, method: &str, path_and_query: &str, now: Timestamp) -> SignedHeaders {
+pub fn sign(
+    key: &SigningKey,
+    audience: &PublicKey,
+    method: &str,
+    path_and_query: &str,
+    now: Timestamp,
+) -> SignedHeaders {
     let audience = audience.to_string();
     let nonce = envelope::text::encode(&Bytes32::random().0);
     let parameters =
@@ -148,7 +156,8 @@ mod tests {
     fn a_signed_read_is_for_one_request_at_one_broker_in_one_window() {
         let (key, broker) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]).public());
         let headers = sign(&key, &broker, "GET", "/v1/runs/x?wait=1", now());
-        let check = |broker: &PublicKey, method: &str, path: &str, at| Reader::check(&headers, broker, method, path, at);
+        let check =
+            |broker: &PublicKey, method: &str, path: &str, at| Reader::check(&headers, broker, method, path, at);
         assert_eq!(check(&broker, "GET", "/v1/runs/x?wait=1", now()).unwrap().key(), &key.public());
         assert_eq!(check(&key.public(), "GET", "/v1/runs/x?wait=1", now()), Err(SignatureError::Audience));
         assert_eq!(check(&broker, "POST", "/v1/runs/x?wait=1", now()), Err(SignatureError::Signature));

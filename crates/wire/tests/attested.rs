@@ -113,7 +113,9 @@ async fn start(fake: Arc<Fake>, leaf: Arc<LeafIdentity>) -> String {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             let (status, answer) = match fake.instead {
-                Some((status, answer)) if parts.uri.path() == path::BROKER_EVIDENCE => (status, answer.as_bytes().to_vec()),
+                Some((status, answer)) if parts.uri.path() == path::BROKER_EVIDENCE => {
+                    (status, answer.as_bytes().to_vec())
+                }
                 _ => {
                     let peer = parts.extensions.get::<Peer>().unwrap();
                     (StatusCode::OK, fake.answer(peer, &parts.method, parts.uri.path(), &body))
@@ -154,7 +156,11 @@ fn leaf(signing: &SigningKey) -> Arc<LeafIdentity> {
     Arc::new(LeafIdentity::broker(signing, Timestamp::now()).unwrap())
 }
 
-async fn appraise(address: &str, key: &envelope::PublicKey, policy: &AppraisalPolicy) -> Result<AttestedBroker, BrokerError> {
+async fn appraise(
+    address: &str,
+    key: &envelope::PublicKey,
+    policy: &AppraisalPolicy,
+) -> Result<AttestedBroker, BrokerError> {
     let mut connection = Broker::connect(address, key, None).await.unwrap();
     let description: BrokerDescription = connection.get(path::BROKER, None).await.unwrap();
     let asker = SigningKey::from_seed(&[1; 32]).public();
@@ -263,7 +269,10 @@ async fn h7_what_a_broker_says_cannot_move_the_cursor() {
     let authority = Authority::new("a maker of TPMs");
     let instead = Some((StatusCode::FORBIDDEN, r#"{"code":"fenced","hint":"wait\u001b]0;x","message":"no\u001b[2J"}"#));
     let refused = asked(&authority, Fake { instead, ..Fake::new(&authority) }).await.unwrap_err().to_string();
-    assert!(refused.contains("no\u{fffd}[2J") && refused.contains("\nhint: wait") && !refused.contains('\u{1b}'), "{refused}");
+    assert!(
+        refused.contains("no\u{fffd}[2J") && refused.contains("\nhint: wait") && !refused.contains('\u{1b}'),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,11 @@ async fn start(key: &SigningKey) -> String {
     let service = tower::service_fn(|request: Request<Incoming>| async move {
         let peer = request.extensions().get::<Peer>().unwrap().clone();
         let client = peer.client.map(|leaf| (envelope::text::encode(&leaf.spki), leaf.issuer.to_string()));
-        let body = serde_json::to_vec(&(envelope::text::encode(&peer.exporter), envelope::text::encode(&peer.server_spki), client));
+        let body = serde_json::to_vec(&(
+            envelope::text::encode(&peer.exporter),
+            envelope::text::encode(&peer.server_spki),
+            client,
+        ));
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body.unwrap()))))
     });
     tokio::spawn(async move { serve(listener, &identity, Bounds::default(), service, std::future::pending()).await });
@@ -119,7 +123,9 @@ async fn h9_expired_and_foreign_client_certificates_are_refused() {
     let server_leaf = LeafIdentity::broker(&worker, now()).unwrap();
     let wrong_use = handshake(&address, with(&server_leaf)).await.unwrap_err();
     assert!(wrong_use.to_string().contains("UnknownCA"), "{wrong_use}");
-    let glued = LeafIdentity::worker(&worker, now()).unwrap().under_authority_of(&LeafIdentity::worker(&broker, now()).unwrap());
+    let glued = LeafIdentity::worker(&worker, now())
+        .unwrap()
+        .under_authority_of(&LeafIdentity::worker(&broker, now()).unwrap());
     let foreign = handshake(&address, with(&glued)).await.unwrap_err();
     assert!(foreign.to_string().contains("UnknownCA"), "{foreign}");
 }

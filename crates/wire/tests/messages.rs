@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attest::binding::Purpose;
-use envelope::{Digest, SigningKey, canonical, text::{Bytes, Bytes32}, wrap::DecapsulationKey};
+use envelope::{
+    Digest, SigningKey, canonical,
+    text::{Bytes, Bytes32},
+    wrap::DecapsulationKey,
+};
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -23,13 +27,19 @@ fn strict<T: Serialize + DeserializeOwned>(message: &T) {
     for pointer in objects {
         let mut more = value.clone();
         more.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().insert("zzz".to_owned(), Value::from(0));
-        assert!(canonical::from_slice_loose::<T>(&serde_json::to_vec(&more).unwrap()).is_err(), "{name}: more at `{pointer}`");
+        assert!(
+            canonical::from_slice_loose::<T>(&serde_json::to_vec(&more).unwrap()).is_err(),
+            "{name}: more at `{pointer}`"
+        );
         for member in value.pointer(&pointer).unwrap().as_object().unwrap().keys() {
             let mut less = value.clone();
             less.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().remove(member);
             let bytes = canonical::to_vec(&less).unwrap();
             let by_name = MAPS.iter().any(|map| pointer.ends_with(map));
-            assert!(by_name || member == "run_salt" || canonical::from_slice::<T>(&bytes).is_err(), "{name}: no `{member}` at `{pointer}`");
+            assert!(
+                by_name || member == "run_salt" || canonical::from_slice::<T>(&bytes).is_err(),
+                "{name}: no `{member}` at `{pointer}`"
+            );
         }
     }
     let twice = String::from_utf8(bytes).unwrap();
@@ -109,7 +119,8 @@ fn h3_messages_of_workers_have_one_shape() {
     let claim = room.worker_machine.claim().clone();
     let receipt = room.receipt();
     let (evidence, keys) = (receipt.worker.evidence.clone(), receipt.worker.binding.keys.clone());
-    let request = EnrolRequest { ak_public: claim.ak_public, ek_public: claim.ek_public, ek_chain: claim.ek_certificates };
+    let request =
+        EnrolRequest { ak_public: claim.ak_public, ek_public: claim.ek_public, ek_chain: claim.ek_certificates };
     strict(&request);
     let credential = Activation { id_object: Bytes(vec![1]), encrypted_secret: Bytes(vec![2]) };
     strict(&EnrolChallenge { credential, token: Bytes(vec![1]), challenge: challenge() });
@@ -144,7 +155,8 @@ fn h7_secrets_are_not_printed() {
     let mut room = Room::new();
     let receipt = room.receipt();
     let claim = room.worker_machine.claim().clone();
-    let request = EnrolRequest { ak_public: claim.ak_public, ek_public: claim.ek_public, ek_chain: claim.ek_certificates };
+    let request =
+        EnrolRequest { ak_public: claim.ak_public, ek_public: claim.ek_public, ek_chain: claim.ek_certificates };
     let proof = EnrolProof {
         request,
         token: Bytes(vec![1]),

@@ -45,7 +45,10 @@ pub(super) struct Sizes {
 }
 
 /// That the log only grew.
-pub(super) async fn consistency(State(broker): State<Arc<Broker>>, Query(sizes): Query<Sizes>) -> Result<Answer<Consistency>, Failure> {
+pub(super) async fn consistency(
+    State(broker): State<Arc<Broker>>,
+    Query(sizes): Query<Sizes>,
+) -> Result<Answer<Consistency>, Failure> {
     let newest = broker.store.size().map_err(|error| Failure::to_anyone(error.into()))?;
     if sizes.to.is_some_and(|to| to > newest) {
         return Err(Failure::to_owner(Refusal::Malformed("the log has no such size".to_owned())));

@@ -73,12 +73,12 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, tpm::AttesterError> + Send + 'static,
 ) -> Result<T, Failure> {
     let outcome = tokio::task::spawn_blocking(work).await;
-    outcome
-        .map_err(|_| Failure::to_anyone(Refusal::Internal("the TPM's task ended early")))?
-        .map_err(|error| match error {
+    outcome.map_err(|_| Failure::to_anyone(Refusal::Internal("the TPM's task ended early")))?.map_err(|error| {
+        match error {
             tpm::AttesterError::Tpm(tpm::TpmError::CredentialRefused { .. }) => {
                 Failure::to_owner(Refusal::Malformed("the credential was made for other keys".to_owned()))
             }
             other => Failure::to_anyone(Refusal::Tpm(crate::refusal::words(&other))),
-        })
+        }
+    })
 }

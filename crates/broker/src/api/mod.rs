@@ -119,7 +119,13 @@ fn largest_request(broker: &Broker, template: &str, peer: &Peer) -> usize {
     let holds = |leaf: &wire::channel::ClientLeaf| broker.holders.has(&leaf.issuer, broker.clock.unguarded());
     match template {
         path::WORKER_RESULT if peer.client.as_ref().is_some_and(holds) => MAX_RESULT_REQUEST,
-        path::PROPOSALS | path::CONSENTS | path::DEPOSITS | path::OFFERS | path::REVOCATIONS | path::ROTATIONS | path::RUNS => MAX_REQUEST,
+        path::PROPOSALS
+        | path::CONSENTS
+        | path::DEPOSITS
+        | path::OFFERS
+        | path::REVOCATIONS
+        | path::ROTATIONS
+        | path::RUNS => MAX_REQUEST,
         _ => MAX_SMALL_REQUEST,
     }
 }
@@ -133,17 +139,23 @@ async fn nothing() -> Failure {
 }
 
 /// What every request passes: its source's rate, the form of its path, its time; and what is counted of it.
-async fn guard(State(broker): State<Arc<Broker>>, Extension(peer): Extension<Peer>, mut request: Request, next: Next) -> Response {
+async fn guard(
+    State(broker): State<Arc<Broker>>,
+    Extension(peer): Extension<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let template = request.extensions().get::<MatchedPath>().map_or("other", |matched| known(matched.as_str()));
     let method = request.method().clone();
-    let refused = if !broker.rates.admits(&peer.remote) || (COSTLY.contains(&template) && !broker.costly.admits(&peer.remote)) {
-        Some(Refusal::RateLimited)
-    } else if !is_plain(request.uri().path()) {
-        Some(Refusal::Malformed("the path is not one of this API".to_owned()))
-    } else {
-        None
-    };
+    let refused =
+        if !broker.rates.admits(&peer.remote) || (COSTLY.contains(&template) && !broker.costly.admits(&peer.remote)) {
+            Some(Refusal::RateLimited)
+        } else if !is_plain(request.uri().path()) {
+            Some(Refusal::Malformed("the path is not one of this API".to_owned()))
+        } else {
+            None
+        };
     let most = largest_request(&broker, template, &peer);
     DefaultBodyLimit::max(most).apply(&mut request);
     request.extensions_mut().insert(LargestRequest(most));
@@ -304,7 +316,9 @@ mod tests {
         for path in ["/v1/broker", "/v1/runs/sha256:00ff/receipt", "/log/tile/0/x001/067", "/log/tile/0/000.p/3"] {
             assert!(is_plain(path), "{path}");
         }
-        for path in ["/v1/../v1/broker", "/v1/%2e%2e/broker", "/v1/run\0", "//v1/broker", "/v1/broker/", "/v1/.hidden", "/v1/ä"] {
+        for path in
+            ["/v1/../v1/broker", "/v1/%2e%2e/broker", "/v1/run\0", "//v1/broker", "/v1/broker/", "/v1/.hidden", "/v1/ä"]
+        {
             assert!(!is_plain(path), "{path}");
         }
     }

@@ -33,42 +33,66 @@ type Answered<T> = Result<Answer<T>, Failure>;
 type Decision<T, A> = fn(&mut Tx<'_, '_>, &Keys, &Signed<Addressed<T>>, Timestamp) -> Result<A, Refusal>;
 
 /// Puts an agreement before the broker.
-pub(super) async fn propose(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<AgreementStatus> {
+pub(super) async fn propose(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<AgreementStatus> {
     effect::<Proposal, _>(&broker, envelope, decide::propose).await
 }
 
 /// Consents to an agreement.
-pub(super) async fn consent(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<AgreementStatus> {
+pub(super) async fn consent(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<AgreementStatus> {
     effect::<Consent, _>(&broker, envelope, decide::consent).await
 }
 
 /// Deposits a data key.
-pub(super) async fn deposit(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<Accepted> {
+pub(super) async fn deposit(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<Accepted> {
     effect::<Deposit, _>(&broker, envelope, decide::deposit).await
 }
 
 /// Offers standing terms.
-pub(super) async fn offer(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<Accepted> {
+pub(super) async fn offer(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<Accepted> {
     effect::<Offer, _>(&broker, envelope, decide::offer).await
 }
 
 /// Revokes, and erases keys where asked to.
-pub(super) async fn revoke(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<Accepted> {
+pub(super) async fn revoke(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<Accepted> {
     effect::<Revocation, _>(&broker, envelope, decide::revoke).await
 }
 
 /// Rotates a party's keys.
-pub(super) async fn rotate(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<Accepted> {
+pub(super) async fn rotate(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<Accepted> {
     effect::<Rotation, _>(&broker, envelope, decide::rotate).await
 }
 
 /// Asks for a run.
-pub(super) async fn submit(State(broker): State<Arc<Broker>>, Document(envelope): Document<Envelope>) -> Answered<RunStatus> {
+pub(super) async fn submit(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<RunStatus> {
     effect::<Run, _>(&broker, envelope, runs::submit).await
 }
 
 /// The asker's agreements.
-pub(super) async fn agreements(State(broker): State<Arc<Broker>>, Asker(asker): Asker) -> Answered<Vec<AgreementStatus>> {
+pub(super) async fn agreements(
+    State(broker): State<Arc<Broker>>,
+    Asker(asker): Asker,
+) -> Answered<Vec<AgreementStatus>> {
     read(&broker, move |broker, now| decide::agreements(&broker.store, &broker.keys, &asker, now)).await
 }
 
@@ -83,13 +107,21 @@ pub(super) async fn agreement(
 }
 
 /// How a run stands.
-pub(super) async fn run(State(broker): State<Arc<Broker>>, Path(name): Path<String>, Asker(asker): Asker) -> Answered<RunStatus> {
+pub(super) async fn run(
+    State(broker): State<Arc<Broker>>,
+    Path(name): Path<String>,
+    Asker(asker): Asker,
+) -> Answered<RunStatus> {
     let name = digest(&name)?;
     read(&broker, move |broker, now| Ok(run_of(broker, &name, &asker)?.status(&name, now))).await
 }
 
 /// The sealed result: an age file.
-pub(super) async fn result(State(broker): State<Arc<Broker>>, Path(name): Path<String>, Asker(asker): Asker) -> Result<Response, Failure> {
+pub(super) async fn result(
+    State(broker): State<Arc<Broker>>,
+    Path(name): Path<String>,
+    Asker(asker): Asker,
+) -> Result<Response, Failure> {
     let name = digest(&name)?;
     let Answer(bytes) = read(&broker, move |broker, now| {
         let record = run_of(broker, &name, &asker)?;
@@ -106,7 +138,11 @@ pub(super) async fn result(State(broker): State<Arc<Broker>>, Path(name): Path<S
 }
 
 /// The receipt of a run.
-pub(super) async fn receipt(State(broker): State<Arc<Broker>>, Path(name): Path<String>, Asker(asker): Asker) -> Answered<Receipt> {
+pub(super) async fn receipt(
+    State(broker): State<Arc<Broker>>,
+    Path(name): Path<String>,
+    Asker(asker): Asker,
+) -> Answered<Receipt> {
     let name = digest(&name)?;
     read(&broker, move |broker, now| {
         let record = run_of(broker, &name, &asker)?;
@@ -124,16 +160,16 @@ pub(super) struct Page {
 }
 
 /// The log's records that concern the asker.
-pub(super) async fn records(State(broker): State<Arc<Broker>>, Query(page): Query<Page>, Asker(asker): Asker) -> Answered<Records> {
+pub(super) async fn records(
+    State(broker): State<Arc<Broker>>,
+    Query(page): Query<Page>,
+    Asker(asker): Asker,
+) -> Answered<Records> {
     read(&broker, move |broker, _| receipts::records_of(&broker.store, &broker.keys, &asker, page.from)).await
 }
 
 /// Opens a statement and carries out its effect in one change of the store.
-async fn effect<T, A>(
-    broker: &Arc<Broker>,
-    envelope: Envelope,
-    decide: Decision<T, A>,
-) -> Answered<A>
+async fn effect<T, A>(broker: &Arc<Broker>, envelope: Envelope, decide: Decision<T, A>) -> Answered<A>
 where
     T: Predicate + Send + Sync + 'static,
     A: Send + 'static,

@@ -22,7 +22,10 @@ use crate::{enrol as enrolment, service::Broker};
 type Answered<T> = Result<Answer<T>, Failure>;
 
 /// A credential for the worker's TPM.
-pub(super) async fn enrol(State(broker): State<Arc<Broker>>, Document(request): Document<EnrolRequest>) -> Answered<EnrolChallenge> {
+pub(super) async fn enrol(
+    State(broker): State<Arc<Broker>>,
+    Document(request): Document<EnrolRequest>,
+) -> Answered<EnrolChallenge> {
     let now = broker.clock.now().map_err(|error| Failure::to_anyone(error.into()))?;
     enrolment::begin(&broker.challenges, &request, now).map(Answer).map_err(Failure::to_anyone)
 }

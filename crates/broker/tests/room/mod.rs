@@ -10,8 +10,8 @@ use std::{
 
 use agreement::documents::{
     Agreement, BrokerTerms, Charge, Column, ColumnRule, ColumnType, Computation, Consent, Contents, DatasetSource,
-    DatasetTerms, Deposit, Engine, Identity, Manifest, PartyTerms, Proposal, ReleaseTerms, ResultStatement, Run, SealedFile,
-    TableRules, WitnessTerms,
+    DatasetTerms, Deposit, Engine, Identity, Manifest, PartyTerms, Proposal, ReleaseTerms, ResultStatement, Run,
+    SealedFile, TableRules, WitnessTerms,
 };
 use attest::{
     AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, Tier, TpmPolicy,
@@ -37,8 +37,9 @@ use wire::{
     channel::{ClientLeaf, LeafIdentity, Peer},
     client::{Broker as Connection, ClientError},
     messages::{
-        Accepted, AgreementStatus, BrokerDescription, Challenge, ChallengeRequest, ChallengeUse, EnrolChallenge, EnrolProof,
-        EnrolRequest, Enrolled, Finished, Keys, NextRun, ReleaseRequest, ReleasedKeys, RunStatus, Standing, WorkOrder, path,
+        Accepted, AgreementStatus, BrokerDescription, Challenge, ChallengeRequest, ChallengeUse, EnrolChallenge,
+        EnrolProof, EnrolRequest, Enrolled, Finished, Keys, NextRun, ReleaseRequest, ReleasedKeys, RunStatus, Standing,
+        WorkOrder, path,
     },
     server::Bounds,
 };
@@ -199,7 +200,12 @@ impl Worker {
     /// How this worker's connection looks to the broker.
     pub fn peer(&self, exporter: [u8; 32]) -> Peer {
         let client = ClientLeaf { spki: self.leaf.spki().to_vec(), issuer: self.signing.public() };
-        Peer { exporter, server_spki: Arc::from([0_u8; 4]), client: Some(client), remote: "192.0.2.1:1".parse().unwrap() }
+        Peer {
+            exporter,
+            server_spki: Arc::from([0_u8; 4]),
+            client: Some(client),
+            remote: "192.0.2.1:1".parse().unwrap(),
+        }
     }
 
     pub fn policy(&self) -> AppraisalPolicy {
@@ -268,7 +274,13 @@ impl Worker {
     }
 
     /// A release request whose Evidence is bound to these parts, whatever they are.
-    pub fn request_bound(&self, parts: &BindingParts, run: &Digest, enrolment: &Digest, challenge: Challenge) -> ReleaseRequest {
+    pub fn request_bound(
+        &self,
+        parts: &BindingParts,
+        run: &Digest,
+        enrolment: &Digest,
+        challenge: Challenge,
+    ) -> ReleaseRequest {
         self.attester.extend_run(run).unwrap();
         let evidence = self.attester.evidence(&parts.bind()).unwrap();
         ReleaseRequest { run: *run, enrolment: *enrolment, challenge, keys: self.keys(), evidence }
@@ -332,8 +344,12 @@ impl Room {
         let parties: BTreeMap<_, _> = parties.into_iter().map(|party| (party.name, party)).collect();
         let trial = dataset(&parties["hospital"], broker.key(), "trial", &["patient", "arm", "cd4"]);
         let outcomes = dataset(&parties["registry"], broker.key(), "outcomes", &["patient", "days"]);
-        let description: BrokerDescription =
-            Connection::connect(&address.to_string(), broker.key(), None).await.unwrap().get(path::BROKER, None).await.unwrap();
+        let description: BrokerDescription = Connection::connect(&address.to_string(), broker.key(), None)
+            .await
+            .unwrap()
+            .get(path::BROKER, None)
+            .await
+            .unwrap();
         let claim = attest::tpm::KeyClaim {
             ak_public: description.ak_public.clone(),
             ek_public: description.ek_public.clone(),
@@ -364,7 +380,9 @@ impl Room {
     pub async fn appraise(&self, connection: &mut Connection, party: &str) -> AttestedBroker {
         let description: BrokerDescription = connection.get(path::BROKER, None).await.unwrap();
         let key = self.parties[party].key.public();
-        AttestedBroker::appraise(connection, &description, &self.agreement.broker.policy, &key, Timestamp::now()).await.unwrap()
+        AttestedBroker::appraise(connection, &description, &self.agreement.broker.policy, &key, Timestamp::now())
+            .await
+            .unwrap()
     }
 
     pub async fn deposit(&self, party: &str, dataset: &Dataset) -> Accepted {
@@ -427,8 +445,15 @@ impl Room {
 }
 
 /// One request to the service without its channel: status and body.
-pub async fn call(broker: &Arc<Broker>, peer: &Peer, method: &str, uri: &str, body: impl Into<Vec<u8>>) -> (u16, Vec<u8>) {
-    let mut request = axum::http::Request::builder().method(method).uri(uri).body(axum::body::Body::from(body.into())).unwrap();
+pub async fn call(
+    broker: &Arc<Broker>,
+    peer: &Peer,
+    method: &str,
+    uri: &str,
+    body: impl Into<Vec<u8>>,
+) -> (u16, Vec<u8>) {
+    let mut request =
+        axum::http::Request::builder().method(method).uri(uri).body(axum::body::Body::from(body.into())).unwrap();
     request.extensions_mut().insert(peer.clone());
     let answer = Arc::clone(broker).router().oneshot(request).await.unwrap();
     let status = answer.status().as_u16();
@@ -514,14 +539,21 @@ fn agreement(
             .values()
             .map(|party| (party.name.to_owned(), PartyTerms { identity: party.identity.clone() }))
             .collect(),
-        datasets: [("trial".to_owned(), dataset("hospital", trial)), ("outcomes".to_owned(), dataset("registry", outcomes))].into(),
+        datasets: [
+            ("trial".to_owned(), dataset("hospital", trial)),
+            ("outcomes".to_owned(), dataset("registry", outcomes)),
+        ]
+        .into(),
         computations: [(
             "by-arm".to_owned(),
             Computation {
                 engine: Engine::Sql,
                 text: "select arm, avg(days) from trial join outcomes using (patient) group by arm".to_owned(),
-                columns: [("trial".to_owned(), columns(&["patient", "arm"])), ("outcomes".to_owned(), columns(&["patient", "days"]))]
-                    .into(),
+                columns: [
+                    ("trial".to_owned(), columns(&["patient", "arm"])),
+                    ("outcomes".to_owned(), columns(&["patient", "days"])),
+                ]
+                .into(),
                 recipients: ["university".to_owned()].into(),
                 charge: Charge::Thresholds {},
             },

@@ -71,7 +71,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         let words = format!("agreement {}\nfile      {}", terms.digest(), out.display());
         return Ok(Report::done(words, json!({ "agreement": terms.digest(), "file": out })));
     }
-    let party = terms.party(wallet.key()).ok_or_else(|| CliError::NotAParty(terms.agreement().name.clone()))?.to_owned();
+    let party =
+        terms.party(wallet.key()).ok_or_else(|| CliError::NotAParty(terms.agreement().name.clone()))?.to_owned();
     if Timestamp::now() > terms.agreement().expires {
         return Err(CliError::AgreementExpired(terms.agreement().expires));
     }
@@ -99,7 +100,8 @@ async fn load(args: &Args, wallet: &Wallet, context: &Context) -> Result<(Terms,
         Ok((_, proposal)) => Ok((Terms::from_proposal(&proposal, home).await?, Vec::new())),
         Err(HomeError::NoAgreement(_)) if args.agreement.starts_with("sha256:") => {
             let digest: Digest = args.agreement.parse().map_err(HomeError::from)?;
-            let broker: BrokerAddress = args.broker.as_ref().map_or_else(|| home.broker(), |text| BrokerAddress::named(text))?;
+            let broker: BrokerAddress =
+                args.broker.as_ref().map_or_else(|| home.broker(), |text| BrokerAddress::named(text))?;
             let mut room = Room::enter(&broker).await?;
             let path = path::AGREEMENT.replace("{digest}", &digest.to_string());
             let status: AgreementStatus =
@@ -119,11 +121,7 @@ async fn load(args: &Args, wallet: &Wallet, context: &Context) -> Result<(Terms,
 pub(crate) type OwnKey = (Signed<Manifest>, Zeroizing<Vec<u8>>);
 
 /// The keys to be deposited: those of every version of the party's own datasets that the agreement may read.
-pub(crate) fn own_keys(
-    terms: &Terms,
-    wallet: &Wallet,
-    context: &Context,
-) -> Result<Vec<OwnKey>, CliError> {
+pub(crate) fn own_keys(terms: &Terms, wallet: &Wallet, context: &Context) -> Result<Vec<OwnKey>, CliError> {
     let opener = Opener::of(&context.home, wallet, &context.passphrase);
     let mut keys = Vec::new();
     for (name, newest) in terms.manifests() {
@@ -139,7 +137,9 @@ pub(crate) fn own_keys(
         }
         for manifest in fitting {
             let key = context.home.key(name, manifest.digest(), &opener)?;
-            let key = key.deposit().ok_or_else(|| HomeError::NoKey { dataset: name.clone(), manifest: *manifest.digest() })?;
+            let key = key
+                .deposit()
+                .ok_or_else(|| HomeError::NoKey { dataset: name.clone(), manifest: *manifest.digest() })?;
             keys.push((manifest, key));
         }
     }
@@ -158,7 +158,8 @@ fn tell(terms: &Terms, wallet: &Wallet, context: &Context) -> Result<(), CliErro
     match old.and_then(|(_, proposal)| SoundAgreement::new(proposal.agreement).ok()) {
         None => output::warn(format!("the agreement that this one replaces, {predecessor}, is not known here")),
         Some(old) => {
-            let manifests = terms.manifests().iter().map(|(name, manifest)| (name.clone(), manifest.value().clone())).collect();
+            let manifests =
+                terms.manifests().iter().map(|(name, manifest)| (name.clone(), manifest.value().clone())).collect();
             let old = Summary::of(&old, &manifests, Some(wallet.key()));
             output::note("\nwhat changes:");
             for change in summary.changes_from(&old) {
@@ -216,7 +217,10 @@ async fn hand_in(
     let deposited = deposit(&mut attested, keys, wallet).await?;
     for consent in consents {
         if let Err(error) = attested.room().forward::<AgreementStatus>(path::CONSENTS, &consent).await {
-            output::warn(format!("a consent that came with the file was not taken: {}", first_line(&error.to_string())));
+            output::warn(format!(
+                "a consent that came with the file was not taken: {}",
+                first_line(&error.to_string())
+            ));
         }
     }
     let consent = Consent { agreement: *terms.digest(), broker_ak: attested.ak() };
@@ -225,7 +229,9 @@ async fn hand_in(
     watched.look(attested.room(), &context.home).await?;
     let standing = match &status.standing {
         Standing::InForce {} => "in force".to_owned(),
-        Standing::NotInForce { reason } => format!("not yet in force: {}", output::plain(reason.lines().next().unwrap_or_default())),
+        Standing::NotInForce { reason } => {
+            format!("not yet in force: {}", output::plain(reason.lines().next().unwrap_or_default()))
+        }
     };
     let words = format!("agreement {}\nconsented {party}\nstanding  {standing}", terms.digest());
     let document = json!({
@@ -264,7 +270,8 @@ pub(crate) async fn deposit(
         let audience = attested.room().description().key;
         let context = Deposit::context(manifest.digest(), &audience);
         let wrapped = attested.wrap(&key, Deposit::PURPOSE, &context)?;
-        let statement = attested.room().sign(Deposit { manifest: manifest.envelope().clone(), key: wrapped }, wallet)?;
+        let statement =
+            attested.room().sign(Deposit { manifest: manifest.envelope().clone(), key: wrapped }, wallet)?;
         let _: Accepted = attested.room().post(path::DEPOSITS, &statement).await?;
         output::note(format!("deposited the key of {} version {}", manifest.value().name, manifest.value().version));
         deposited.push(*manifest.digest());
@@ -273,7 +280,13 @@ pub(crate) async fn deposit(
 }
 
 /// Signs a consent for somebody else to hand in. The broker is appraised all the same, since the consent names its key.
-async fn only_sign(out: &Path, terms: &Terms, mut consents: Vec<Envelope>, wallet: &Wallet, taken: Taken) -> Result<Report, CliError> {
+async fn only_sign(
+    out: &Path,
+    terms: &Terms,
+    mut consents: Vec<Envelope>,
+    wallet: &Wallet,
+    taken: Taken,
+) -> Result<Report, CliError> {
     let mut attested = appraise(terms, wallet).await?;
     let consent = Consent { agreement: *terms.digest(), broker_ak: attested.ak() };
     let statement = attested.room().sign(consent, wallet)?;

@@ -3,7 +3,11 @@
 use clap::CommandFactory as _;
 use serde_json::json;
 
-use crate::{args::{Context, LowArgs}, exit::CliError, output::Report};
+use crate::{
+    args::{Context, LowArgs},
+    exit::CliError,
+    output::Report,
+};
 
 /// Print a completion script for a shell
 ///

@@ -71,7 +71,10 @@ fn add(name: &str, source: &str, force: bool, context: &Context) -> Result<Repor
     let taken = if force { Taken::Replace } else { Taken::Keep };
     let line = format!("{identity}\n");
     files::write(&context.home.contact_file(name), line.as_bytes(), Readers::Everyone, taken)?;
-    crate::output::note(format!("compare this key with `{name}` by another way than the one the line came by: {}", identity.signing()));
+    crate::output::note(format!(
+        "compare this key with `{name}` by another way than the one the line came by: {}",
+        identity.signing()
+    ));
     Ok(show(name, &identity))
 }
 

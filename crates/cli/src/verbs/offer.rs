@@ -48,12 +48,14 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let wallet = context.home.wallet(&context.passphrase)?;
     let terms = Terms::from_toml(&args.agreement, &context.home).await?;
-    let party = terms.party(wallet.key()).ok_or_else(|| CliError::NotAParty(terms.agreement().name.clone()))?.to_owned();
+    let party =
+        terms.party(wallet.key()).ok_or_else(|| CliError::NotAParty(terms.agreement().name.clone()))?.to_owned();
     let expires = args.expires.unwrap_or(terms.agreement().expires);
     if Timestamp::now() > expires {
         return Err(CliError::AgreementExpired(expires));
     }
-    let offer = offer_of(&terms, wallet.key(), args.max_runs, expires).ok_or(CliError::NothingToOffer(party.clone()))?;
+    let offer =
+        offer_of(&terms, wallet.key(), args.max_runs, expires).ok_or(CliError::NothingToOffer(party.clone()))?;
     let keys = agree::own_keys(&terms, &wallet, context)?;
     output::note(terms.summary(wallet.key()).to_string());
     output::note(format!(
@@ -91,14 +93,20 @@ fn offer_of(terms: &Terms, owner: &PublicKey, max_runs: u64, expires: Timestamp)
     let mut computations: BTreeMap<Digest, BTreeMap<DatasetId, BTreeSet<String>>> = BTreeMap::new();
     for computation in agreement.computations.values() {
         let read = computation.columns.iter().filter(|(name, _)| is_mine(name));
-        let read = read.filter_map(|(name, columns)| Some((terms.manifests().get(name)?.value().dataset(), columns.clone())));
+        let read =
+            read.filter_map(|(name, columns)| Some((terms.manifests().get(name)?.value().dataset(), columns.clone())));
         computations.insert(computation.digest(), read.collect());
     }
     Some(Offer {
         datasets: mine.iter().map(|(_, dataset)| dataset.source).collect(),
         purpose: agreement.purpose.clone(),
         computations,
-        recipients: agreement.computations.values().flat_map(|computation| &computation.recipients).filter_map(key_of).collect(),
+        recipients: agreement
+            .computations
+            .values()
+            .flat_map(|computation| &computation.recipients)
+            .filter_map(key_of)
+            .collect(),
         co_datasets: others.iter().map(|(_, dataset)| dataset.source).collect(),
         parties: agreement.parties.values().map(|party| *party.identity.signing()).filter(|key| key != owner).collect(),
         brokers: BTreeMap::from([(agreement.broker.key, agreement.broker.log.clone())]),

@@ -97,7 +97,12 @@ fn dataset(
     });
     let Some(last) = manifests.last() else { return Err(CliError::NoDataset(what.to_owned())) };
     let key = last.value().broker;
-    let address = context.home.proposals()?.into_iter().map(|(_, proposal)| proposal.agreement.broker).find(|broker| broker.key == key);
+    let address = context
+        .home
+        .proposals()?
+        .into_iter()
+        .map(|(_, proposal)| proposal.agreement.broker)
+        .find(|broker| broker.key == key);
     let known = address.map(|broker| BrokerAddress { key, address: broker.address });
     let broker = match given.or(known) {
         Some(broker) => broker,

@@ -167,7 +167,11 @@ fn settle(source: &mut Source, rules: &RulesFile) -> Result<(Schema, Vec<SourceC
         if !same {
             widened = true;
             if matches!(column.data_type, SqlType::Decimal { .. }) {
-                output::warn(format!("column `{}` is sealed as double, not as {}", output::plain(&column.name), column.data_type));
+                output::warn(format!(
+                    "column `{}` is sealed as double, not as {}",
+                    output::plain(&column.name),
+                    column.data_type
+                ));
             }
             let word = sql_word(kind);
             let word = if column.nullable { word.to_owned() } else { format!("{word} not null") };
@@ -199,7 +203,13 @@ fn seal_blob(plan: &Plan, input: &str, mut plain: File) -> Result<Ciphertext, Cl
     written.rewind().map_err(aside_failed)?;
     let measured = table::Contents::of(written).map_err(aside_failed)?;
     let file = SealedFile { name: name.clone(), digest: measured.digest, bytes: measured.bytes };
-    Ok(Ciphertext { aside, file, contents: Contents::Blob {}, key: DataKey::Blob { identity: identity.to_text() }, rows: None })
+    Ok(Ciphertext {
+        aside,
+        file,
+        contents: Contents::Blob {},
+        key: DataKey::Blob { identity: identity.to_text() },
+        rows: None,
+    })
 }
 
 /// Signs the manifest and puts everything in its place, or takes it back.
@@ -229,14 +239,31 @@ async fn finish(plan: Plan, ciphertext: Ciphertext, context: &Context) -> Result
         "broker": plan.broker.key.to_string(),
     });
     let mut undo = Undo::default();
-    let written = place(&plan.manifest, plan.taken, &plan.owner, plan.folder, aside, &file.name, &signed, &key, context, &mut undo);
+    let written = place(
+        &plan.manifest,
+        plan.taken,
+        &plan.owner,
+        plan.folder,
+        aside,
+        &file.name,
+        &signed,
+        &key,
+        context,
+        &mut undo,
+    );
     if let Err(error) = written.await {
         undo.all().await;
         return Err(error);
     }
     undo.done = true;
     let rows = rows.map(|rows| format!(", {rows} rows")).unwrap_or_default();
-    output::note(format!("sealed {} version {}{rows}: {}{}", plan.name, plan.version, signed.value().location, file.name));
+    output::note(format!(
+        "sealed {} version {}{rows}: {}{}",
+        plan.name,
+        plan.version,
+        signed.value().location,
+        file.name
+    ));
     output::note(format!("send {} to the other parties; the key stays here until you agree", plan.manifest.display()));
     let words = format!("manifest {}\nseries   {series}\nfile     {}", signed.digest(), plan.manifest.display());
     Ok(Report::done(words, document))

@@ -35,8 +35,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     let mut words = vec![format!("party {name} {}", identity.signing())];
     let datasets = datasets(context, &mut words)?;
     let proposals = context.home.proposals()?;
-    let mut brokers: BTreeMap<PublicKey, String> =
-        proposals.iter().map(|(_, proposal)| (proposal.agreement.broker.key, proposal.agreement.broker.address.clone())).collect();
+    let mut brokers: BTreeMap<PublicKey, String> = proposals
+        .iter()
+        .map(|(_, proposal)| (proposal.agreement.broker.key, proposal.agreement.broker.address.clone()))
+        .collect();
     if let Ok(default) = context.home.broker() {
         brokers.entry(default.key).or_insert(default.address);
     }
@@ -47,8 +49,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
             told.insert(*key, ask(&BrokerAddress { key: *key, address: address.clone() }, &wallet).await);
         }
     }
-    let mut known: BTreeMap<Digest, (String, PublicKey)> =
-        proposals.iter().map(|(digest, proposal)| (*digest, (proposal.agreement.name.clone(), proposal.agreement.broker.key))).collect();
+    let mut known: BTreeMap<Digest, (String, PublicKey)> = proposals
+        .iter()
+        .map(|(digest, proposal)| (*digest, (proposal.agreement.name.clone(), proposal.agreement.broker.key)))
+        .collect();
     for (broker, told) in &told {
         if let Told::Reached(statuses) = told {
             known.extend(statuses.iter().map(|status| (status.digest, (status.name.clone(), *broker))));
@@ -86,7 +90,13 @@ fn datasets(context: &Context, words: &mut Vec<String>) -> Result<Vec<Value>, Cl
             let value = manifest.value();
             let has_key = context.home.has_key(manifest.digest());
             let key = if has_key { "" } else { ", its key is not here" };
-            words.push(format!("dataset {} version {} {} at {}{key}", value.name, value.version, manifest.digest().short(), value.location));
+            words.push(format!(
+                "dataset {} version {} {} at {}{key}",
+                value.name,
+                value.version,
+                manifest.digest().short(),
+                value.location
+            ));
             documents.push(json!({
                 "name": value.name,
                 "version": value.version,
@@ -117,18 +127,25 @@ fn agreement(digest: &Digest, name: &str, told: Option<&Told>) -> (String, Value
         Some(Told::Away(_)) | None => None,
     };
     let Some(status) = status else {
-        let standing = if matches!(told, Some(Told::Reached(_))) { "the broker does not have it" } else { "standing unknown" };
+        let standing =
+            if matches!(told, Some(Told::Reached(_))) { "the broker does not have it" } else { "standing unknown" };
         let line = format!("agreement {name} {}: {standing}", digest.short());
         return (line, json!({ "name": name, "agreement": digest, "standing": null, "words": standing }));
     };
     let standing = match &status.standing {
         Standing::InForce {} => "in force".to_owned(),
-        Standing::NotInForce { reason } => format!("not in force: {}", output::plain(reason.lines().next().unwrap_or_default())),
+        Standing::NotInForce { reason } => {
+            format!("not in force: {}", output::plain(reason.lines().next().unwrap_or_default()))
+        }
     };
     let consented: Vec<&str> = status.consented.iter().map(String::as_str).collect();
     let offered: Vec<&str> = status.offered.keys().map(String::as_str).collect();
     let by = [("consented", consented), ("offered", offered)];
-    let by: Vec<String> = by.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}: {}", names.join(", "))).collect();
+    let by: Vec<String> = by
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+        .collect();
     let line = format!("agreement {} {}: {standing} ({})", output::plain(name), digest.short(), by.join("; "));
     let document = json!({
         "name": name,

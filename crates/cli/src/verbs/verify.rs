@@ -36,8 +36,8 @@ pub(crate) struct Args {
 /// Verifies.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let bytes = files::read(&args.receipt)?;
-    let receipt = Receipt::parse(&bytes)
-        .map_err(|source| CliError::NotAReceipt { path: args.receipt.clone(), source })?;
+    let receipt =
+        Receipt::parse(&bytes).map_err(|source| CliError::NotAReceipt { path: args.receipt.clone(), source })?;
     let anchors = Anchors {
         agreement: args.agreement.as_deref().map(|text| agreement(text, context)).transpose()?,
         parties: args.party.iter().map(|text| party(text, context)).collect::<Result<_, _>>()?,

@@ -1,11 +1,7 @@
 //! What every table of refusals needs: the failure of a receipt, with its boxes opened so that it can be matched.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
-use agreement::{
-    in_force::NotInForce,
-    offers::Clause,
-    permit::RunRefusal,
-};
+use agreement::{in_force::NotInForce, offers::Clause, permit::RunRefusal};
 use attest::AppraisalError;
 use envelope::{Digest, statement::StatementError};
 use receipt::{Anchors, Failure, GroundsError, Reason, Receipt, verify};

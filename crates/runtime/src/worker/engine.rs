@@ -100,8 +100,7 @@ pub(super) fn seal(permitted: &Permitted, answer: Answer) -> Result<Vec<u8>, Eng
     let recipients = permitted.recipients().values().map(|identity| identity.recipient().parse::<Recipient>());
     let recipients = recipients.collect::<Result<Vec<_>, _>>().map_err(|_| EngineError::Seal)?;
     let limit = permitted.release().max_result_bytes;
-    let sealed =
-        release::seal_result(&answer, &recipients, limit).map_err(|error| EngineError::Run(code(error)))?;
+    let sealed = release::seal_result(&answer, &recipients, limit).map_err(|error| EngineError::Run(code(error)))?;
     Ok(sealed.bytes)
 }
 

@@ -113,7 +113,16 @@ mod tests {
         let key = SigningKey::from_seed(&[1; 32]).public();
         let location = format!("file://{}/", folder.display());
         let sealed = "2026-01-01T00:00:00Z".parse().unwrap();
-        Manifest { name: "d".into(), owner: key, version: 1, sealed, location, files, broker: key, contents: Contents::Blob {} }
+        Manifest {
+            name: "d".into(),
+            owner: key,
+            version: 1,
+            sealed,
+            location,
+            files,
+            broker: key,
+            contents: Contents::Blob {},
+        }
     }
 
     #[tokio::test]

@@ -153,10 +153,9 @@ impl<'a> Session<'a> {
     async fn appraise_broker(&mut self, grounds: &CheckedGrounds) -> Result<(), RunFailure> {
         let policy = &grounds.in_force().agreement().broker.policy;
         let asker = self.machine.signing.public();
-        let attested =
-            AttestedBroker::appraise(&mut self.broker, &self.description, policy, &asker, Timestamp::now())
-                .await
-                .map_err(RunFailure::Broker)?;
+        let attested = AttestedBroker::appraise(&mut self.broker, &self.description, policy, &asker, Timestamp::now())
+            .await
+            .map_err(RunFailure::Broker)?;
         if grounds.broker_aks().iter().all(|ak| ak == attested.ak()) { Ok(()) } else { Err(RunFailure::BrokerKey) }
     }
 
@@ -216,7 +215,10 @@ impl<'a> Session<'a> {
         let permitted = grounds.permitted().clone();
         let sources = engine::sources(&permitted, inputs, &held.keys)?;
         let mut work = AbortOnDrop(tokio::spawn(engine::execute(permitted, plan, sources)));
-        self.under_lease(grounds, held, &mut work.0).await?.map_err(|_| RunFailure::Engine("failed"))?.map_err(RunFailure::from)
+        self.under_lease(grounds, held, &mut work.0)
+            .await?
+            .map_err(|_| RunFailure::Engine("failed"))?
+            .map_err(RunFailure::from)
     }
 
     /// Waits for something while the lease is renewed at half of its time; when it is not renewed before its end, the wait is over.
@@ -279,8 +281,12 @@ impl<'a> Session<'a> {
     ) -> Result<(ReleaseRequest, BindingParts), RunFailure> {
         let challenge: Challenge = self.broker.post(path::CHALLENGE, &ChallengeRequest { purpose }).await?;
         let keys = channel_keys(self.machine);
-        let binding =
-            BindingParts { purpose: bound, keys: keys.clone(), exporter: *self.broker.exporter(), nonce: challenge.nonce.0 };
+        let binding = BindingParts {
+            purpose: bound,
+            keys: keys.clone(),
+            exporter: *self.broker.exporter(),
+            nonce: challenge.nonce.0,
+        };
         let evidence = self.machine.attester.evidence(&binding.bind())?;
         let request = ReleaseRequest { run: *run, enrolment: self.enrolment, challenge, keys, evidence };
         Ok((request, binding))
@@ -373,8 +379,11 @@ impl From<engine::EngineError> for RunFailure {
 
 async fn enrol(machine: &Machine, broker: &mut Broker) -> Result<Digest, SessionError> {
     let claim = machine.attester.key_claim(&machine.issuers);
-    let request =
-        EnrolRequest { ak_public: claim.ak_public.clone(), ek_public: claim.ek_public.clone(), ek_chain: claim.ek_certificates.clone() };
+    let request = EnrolRequest {
+        ak_public: claim.ak_public.clone(),
+        ek_public: claim.ek_public.clone(),
+        ek_chain: claim.ek_certificates.clone(),
+    };
     let asked: EnrolChallenge = broker.post(path::WORKER_ENROL, &request).await?;
     let Activation { id_object, encrypted_secret } = asked.credential;
     let made = attest::credential::MadeCredential { id_object, encrypted_secret };
@@ -410,7 +419,10 @@ fn channel_keys(machine: &Machine) -> ChannelKeys {
     }
 }
 
-async fn fetch_all(grounds: &CheckedGrounds, folder: &std::path::Path) -> Result<BTreeMap<String, Vec<Fetched>>, RunFailure> {
+async fn fetch_all(
+    grounds: &CheckedGrounds,
+    folder: &std::path::Path,
+) -> Result<BTreeMap<String, Vec<Fetched>>, RunFailure> {
     let mut inputs = BTreeMap::new();
     for (name, input) in grounds.permitted().inputs() {
         inputs.insert(name.clone(), fetch::fetch(&input.manifest, folder).await?);

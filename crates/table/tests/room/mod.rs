@@ -10,7 +10,10 @@ use arrow::{
 use bytes::Bytes;
 use envelope::keys::{ColumnKey, FileId, TableKey};
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
-use table::{Column, Contents, Declared, Format, OpenError, Schema, SealError, Sealed, SealedFile, Source, SqlType, infer_schema, seal_batches, seal_table};
+use table::{
+    Column, Contents, Declared, Format, OpenError, Schema, SealError, Sealed, SealedFile, Source, SqlType,
+    infer_schema, seal_batches, seal_table,
+};
 
 pub fn key() -> TableKey {
     TableKey::from_bytes([7; 32])
@@ -25,7 +28,11 @@ pub fn source(format: Format, bytes: impl Into<Vec<u8>>) -> Source {
 }
 
 /// Infers and seals in one go.
-pub fn seal(format: Format, bytes: impl Into<Vec<u8>>, declared: &[(&str, &str)]) -> Result<(SealedFile, Vec<u8>), SealError> {
+pub fn seal(
+    format: Format,
+    bytes: impl Into<Vec<u8>>,
+    declared: &[(&str, &str)],
+) -> Result<(SealedFile, Vec<u8>), SealError> {
     let pairs: Vec<_> = declared.iter().map(|(name, word)| ((*name).to_owned(), (*word).to_owned())).collect();
     let mut source = source(format, bytes);
     let schema = infer_schema(&mut source, &Declared::parse(&pairs)?)?;
@@ -37,7 +44,12 @@ pub fn seal(format: Format, bytes: impl Into<Vec<u8>>, declared: &[(&str, &str)]
 /// A table of three columns whose values are easy to find in a file.
 pub fn batch(rows: i64) -> (Schema, RecordBatch) {
     let column = |name: &str, data_type| Column { name: name.into(), data_type, nullable: true };
-    let schema = Schema::new(vec![column("patient", SqlType::Bigint), column("diagnosis", SqlType::Text), column("score", SqlType::Double)]).unwrap();
+    let schema = Schema::new(vec![
+        column("patient", SqlType::Bigint),
+        column("diagnosis", SqlType::Text),
+        column("score", SqlType::Double),
+    ])
+    .unwrap();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row * 3))),
         Arc::new(StringArray::from_iter_values((0..rows).map(|row| format!("diagnosis-{row:06}")))),
@@ -74,7 +86,12 @@ pub fn some_keys(names: &[&str], key: &TableKey, file: &FileId) -> BTreeMap<Stri
 }
 
 /// Reads some columns, given by their places, with some keys.
-pub fn read(bytes: &[u8], sealed: &Sealed, keys: &BTreeMap<String, ColumnKey>, places: Option<Vec<usize>>) -> parquet::errors::Result<RecordBatch> {
+pub fn read(
+    bytes: &[u8],
+    sealed: &Sealed,
+    keys: &BTreeMap<String, ColumnKey>,
+    places: Option<Vec<usize>>,
+) -> parquet::errors::Result<RecordBatch> {
     let options = sealed.reader_options(keys).unwrap();
     let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Bytes::copy_from_slice(bytes), options)?;
     if let Some(places) = places {
