@@ -1,4 +1,5 @@
--- The same in finer groups. Three of them have fewer than ten patients and will not be in the result.
+-- The same in finer groups. Three of them have fewer than ten patients and are withheld; so is the next, since the three
+-- together are fewer than ten as well.
 SELECT
   hospital.arm,
   hospital.karnofsky,
