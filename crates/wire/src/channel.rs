@@ -91,15 +91,6 @@ impl LeafIdentity {
         issue(signing, WORKER_NAME, ExtendedKeyUsagePurpose::ClientAuth, now)
     }
 
-    /// This leaf shown with the authority of another: what a thief of a certificate, or a forger, would send.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn under_authority_of(mut self, other: &LeafIdentity) -> LeafIdentity {
-        self.chain.truncate(1);
-        self.chain.extend(other.chain.iter().skip(1).cloned());
-        self
-    }
-
     /// The leaf's key: SubjectPublicKeyInfo, DER. It enters bindings as the channel key.
     pub fn spki(&self) -> &[u8] {
         &self.spki

@@ -123,10 +123,12 @@ async fn h9_expired_and_foreign_client_certificates_are_refused() {
     let server_leaf = LeafIdentity::broker(&worker, now()).unwrap();
     let wrong_use = handshake(&address, with(&server_leaf)).await.unwrap_err();
     assert!(wrong_use.to_string().contains("UnknownCA"), "{wrong_use}");
-    let glued = LeafIdentity::worker(&worker, now())
-        .unwrap()
-        .under_authority_of(&LeafIdentity::worker(&broker, now()).unwrap());
-    let foreign = handshake(&address, with(&glued)).await.unwrap_err();
+    let mut whole = client_config(&broker.public(), None).unwrap();
+    whole.client_auth_cert_resolver = leaf_with_authority(false);
+    assert!(handshake(&address, whole).await.is_ok());
+    let mut glued = client_config(&broker.public(), None).unwrap();
+    glued.client_auth_cert_resolver = leaf_with_authority(true);
+    let foreign = handshake(&address, glued).await.unwrap_err();
     assert!(foreign.to_string().contains("UnknownCA"), "{foreign}");
 }
 
@@ -188,6 +190,27 @@ async fn c6_an_answer_that_was_cut_is_never_taken_for_a_whole_one() {
             false => assert!(matches!(got, Err(ClientError::Broken { .. })), "{got:?}"),
         }
     }
+}
+
+/// A leaf shown with the authority that issued it, or with a stranger's: what a forger would send.
+fn leaf_with_authority(strangers: bool) -> Arc<rustls::sign::SingleCertAndKey> {
+    let authority = || {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "glovebox");
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        (parameters.self_signed(&key).unwrap(), rcgen::Issuer::new(parameters, key))
+    };
+    let ((own, issuer), (stranger, _)) = (authority(), authority());
+    let shown = if strangers { stranger } else { own };
+    let mut leaf = rcgen::CertificateParams::new(vec!["worker.glovebox.internal".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let private = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private).unwrap();
+    let chain = vec![leaf.der().clone(), shown.der().clone()];
+    Arc::new(rustls::sign::CertifiedKey::new(chain, signer).into())
 }
 
 #[derive(Debug)]
