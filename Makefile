@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/glovebox/target
 CARGO ?= cargo
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: help demo test check bench soak deps deps-demo build
+.PHONY: help demo test check vectors bench soak deps deps-demo build
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -22,6 +22,9 @@ check: ## format, lints, documentation, layers, licences
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	$(CARGO) run --quiet -p xtask -- tidy
 	$(CARGO) run --quiet -p xtask -- licences
+
+vectors: ## every case under GLOVEBOX_VECTORS against the Verifier; KIND=snp chooses
+	$(CARGO) run --quiet -p vectors -- $(KIND)
 
 bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" chooses
 	$(CARGO) build --release -p bench -p broker -p runtime --bins

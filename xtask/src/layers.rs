@@ -63,7 +63,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
 ];
 
 /// Never shipped, so that they may know everything.
-const TOOLS: [&str; 3] = ["testkit", "bench", "xtask"];
+const TOOLS: [&str; 4] = ["testkit", "bench", "vectors", "xtask"];
 
 const BROKER_CRATES: usize = 260;
 const BROKER_NEVER: [&str; 7] = ["age", "parquet", "arrow", "datafusion", "sqlparser", "object_store", "table"];

@@ -13,15 +13,34 @@
 //! the environment, fetching of anything, C parsers, and a mode that skips. Times, certificates and random bytes are arguments.
 //! The numbered steps are those of `docs/spec/appraisal.md`.
 
+pub mod arm;
+pub mod azure;
 pub mod binding;
+mod cbor;
+pub mod certificate;
+pub mod corim;
+mod cose;
+pub mod ear;
 mod error;
 pub mod event_log;
 pub mod events;
 mod evidence;
+pub mod gcp;
 mod hash;
+pub mod hygon;
+pub mod ibm;
+pub mod ima;
+pub mod intel;
+pub mod keystone;
+pub mod nitro;
+pub mod nvidia;
+pub mod platform;
 mod policy;
 mod reader;
 mod result;
+pub mod risc0;
+pub mod roots;
+pub mod snp;
 mod tier;
 pub mod tpm;
 

@@ -1,0 +1,1 @@
+//! Arm: CCA realm and platform tokens, PSA tokens.

@@ -1,0 +1,1 @@
+//! Azure confidential virtual machines: hardware Evidence behind a vTPM.

@@ -1,0 +1,1 @@
+//! CBOR (RFC 8949), strict and bounded.

@@ -1,0 +1,483 @@
+//! X.509 certificates as makers of hardware use them: a chain of known shape under a pinned key, with revocation lists.
+//!
+//! A chain is given in order, leaf first, and is walked once; there is no search for a path, no fetching, no system trust store and no
+//! name of a host. Every link checks the issuer's name, the issuer's signature, validity at the given time, the right to issue
+//! (basic constraints, path length, key usage) and that no critical extension is unknown. What is pinned is the anchor's *key*: a
+//! certificate of the same name with another key is nobody. Parsing is `x509-parser`'s, signatures are AWS-LC's. Why not `webpki`:
+//! `docs/decisions/0005-certificate-chains.md`.
+
+use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use jiff::Timestamp;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::ParsedExtension,
+    oid_registry::{
+        OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_NIST_HASH_SHA256, OID_NIST_HASH_SHA384,
+        OID_NIST_HASH_SHA512, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
+        OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512, OID_SIG_ED25519, Oid,
+    },
+    prelude::FromDer,
+    revocation_list::CertificateRevocationList,
+    signature_algorithm::SignatureAlgorithm,
+    x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name},
+};
+
+/// What is wrong with one certificate or revocation list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// It does not parse, or is longer than is ever read.
+    #[error("it cannot be read")]
+    Malformed,
+    /// An extension that must be understood is not.
+    #[error("it has a critical extension that is not known here")]
+    CriticalExtension,
+    /// Past its end.
+    #[error("it has expired")]
+    Expired,
+    /// Before its beginning.
+    #[error("it is not valid yet\nhint: check the clock")]
+    NotYetValid,
+    /// It may not issue, or not at this depth.
+    #[error("its issuer is not a certificate authority, or not for a chain of this length")]
+    NotAuthority,
+    /// The names do not lead to one another.
+    #[error("it names another issuer than the certificate above it")]
+    Issuer,
+    /// The signature.
+    #[error("its signature does not verify under the issuer's key")]
+    Signature,
+    /// A signature algorithm that is not accepted.
+    #[error("its signature is of an algorithm that is not accepted")]
+    Algorithm,
+    /// Its issuer took it back.
+    #[error("it was revoked")]
+    Revoked,
+    /// No pinned key is at the end of the chain.
+    #[error("no pinned authority issued it")]
+    Untrusted,
+}
+
+/// Where in a chain which fault was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("certificate {at} of the chain (`{subject}`)")]
+pub struct ChainError {
+    /// Counted from the leaf, which is 0.
+    pub at: usize,
+    /// Its subject's common name, or empty; at most 80 printable characters.
+    pub subject: String,
+    /// What is wrong.
+    #[source]
+    pub fault: CertificateFault,
+}
+
+/// A parsed certificate, without any statement about who issued it.
+#[derive(Debug, Clone)]
+pub struct Certificate<'a> {
+    der: &'a [u8],
+    parsed: X509Certificate<'a>,
+}
+
+/// An authority, pinned by its key and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustAnchor {
+    spki: Vec<u8>,
+    subject: Vec<u8>,
+    common_name: String,
+}
+
+/// A revocation list whose signature has been checked against its issuer and whose time is now.
+#[derive(Debug, Clone)]
+pub struct RevocationList<'a> {
+    parsed: CertificateRevocationList<'a>,
+}
+
+impl<'a> Certificate<'a> {
+    /// Parses one DER certificate, which must use up its bytes.
+    ///
+    /// # Errors
+    /// [`CertificateFault::Malformed`].
+    pub fn parse(der: &'a [u8]) -> Result<Certificate<'a>, CertificateFault> {
+        if der.len() > MAX_SIZE {
+            return Err(CertificateFault::Malformed);
+        }
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateFault::Malformed)?;
+        if !rest.is_empty() || parsed.tbs_certificate.signature != parsed.signature_algorithm {
+            return Err(CertificateFault::Malformed);
+        }
+        Ok(Certificate { der, parsed })
+    }
+
+    /// Parses a PEM bundle or a concatenation of DER certificates, in order; trailing zeros are ignored (stores pad with them).
+    ///
+    /// # Errors
+    /// [`CertificateFault::Malformed`], also for an empty bundle or one of more than 16 certificates.
+    pub fn split(bundle: &[u8]) -> Result<Vec<Vec<u8>>, CertificateFault> {
+        let mut found = Vec::new();
+        if bundle.len() > MAX_BUNDLE {
+            return Err(CertificateFault::Malformed);
+        }
+        if bundle.windows(11).any(|window| window == b"-----BEGIN ") {
+            for pem in x509_parser::pem::Pem::iter_from_buffer(bundle) {
+                let pem = pem.map_err(|_| CertificateFault::Malformed)?;
+                found.push(pem.contents);
+            }
+        } else {
+            let mut rest = bundle;
+            while !rest.is_empty() && rest.iter().any(|byte| *byte != 0) {
+                let (after, _) = X509Certificate::from_der(rest).map_err(|_| CertificateFault::Malformed)?;
+                let size = rest.len().saturating_sub(after.len());
+                found.push(rest.get(..size).unwrap_or_default().to_vec());
+                rest = after;
+            }
+        }
+        if found.is_empty() || found.len() > MAX_CHAIN { Err(CertificateFault::Malformed) } else { Ok(found) }
+    }
+
+    /// The bytes it was parsed from.
+    pub const fn der(&self) -> &'a [u8] {
+        self.der
+    }
+
+    /// The parsed certificate, for its extensions.
+    pub const fn parsed(&self) -> &X509Certificate<'a> {
+        &self.parsed
+    }
+
+    /// Its public key.
+    pub const fn key(&self) -> &SubjectPublicKeyInfo<'a> {
+        &self.parsed.tbs_certificate.subject_pki
+    }
+
+    /// The public key's bit string: for an elliptic curve the uncompressed point.
+    pub fn key_bits(&self) -> &[u8] {
+        &self.parsed.tbs_certificate.subject_pki.subject_public_key.data
+    }
+
+    /// Its serial number, big-endian, without leading zeros.
+    pub fn serial(&self) -> Vec<u8> {
+        trimmed(self.parsed.raw_serial()).to_vec()
+    }
+
+    /// The subject's common name, printable and at most 80 characters.
+    pub fn common_name(&self) -> String {
+        common_name(self.parsed.subject())
+    }
+
+    /// The value of the extension with this dotted identifier.
+    pub fn extension(&self, oid: &str) -> Option<&'a [u8]> {
+        let found = self.parsed.extensions().iter().find(|extension| extension.oid.to_id_string() == oid);
+        found.map(|extension| extension.value)
+    }
+
+    /// Whether `now` lies within its validity.
+    ///
+    /// # Errors
+    /// [`CertificateFault::Expired`], [`CertificateFault::NotYetValid`].
+    pub fn check_validity(&self, now: Timestamp) -> Result<(), CertificateFault> {
+        let validity = self.parsed.validity();
+        check_period(validity.not_before.timestamp(), validity.not_after.timestamp(), now)
+    }
+
+    /// Whether this certificate's key signed `message`, with the algorithm that `algorithm` names.
+    fn verifies(
+        &self,
+        algorithm: &AlgorithmIdentifier<'_>,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CertificateFault> {
+        verify_with(self.key(), algorithm, message, signature)
+    }
+
+    /// One link: whether `issuer`, at `depth` certificates above the leaf, issued this certificate.
+    fn check_issued_by(&self, issuer: &Certificate<'_>, below: usize) -> Result<(), CertificateFault> {
+        if self.parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
+            return Err(CertificateFault::Issuer);
+        }
+        let tbs = self.parsed.tbs_certificate.as_ref();
+        issuer.verifies(&self.parsed.signature_algorithm, tbs, &self.parsed.signature_value.data)?;
+        issuer.check_authority(below)
+    }
+
+    /// Whether it may issue, with `below` authorities between it and the leaf.
+    fn check_authority(&self, below: usize) -> Result<(), CertificateFault> {
+        let constraints = self.parsed.basic_constraints().map_err(|_| CertificateFault::Malformed)?;
+        let constraints = constraints.ok_or(CertificateFault::NotAuthority)?.value;
+        let deep = constraints
+            .path_len_constraint
+            .is_some_and(|limit| usize::try_from(limit).is_ok_and(|limit| limit < below));
+        if !constraints.ca || deep {
+            return Err(CertificateFault::NotAuthority);
+        }
+        let usage = self.parsed.key_usage().map_err(|_| CertificateFault::Malformed)?;
+        match usage {
+            Some(usage) if !usage.value.key_cert_sign() => Err(CertificateFault::NotAuthority),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_extensions(&self) -> Result<(), CertificateFault> {
+        let unknown = self.parsed.extensions().iter().any(|extension| {
+            extension.critical
+                && !matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::BasicConstraints(_)
+                        | ParsedExtension::KeyUsage(_)
+                        | ParsedExtension::ExtendedKeyUsage(_)
+                        | ParsedExtension::SubjectAlternativeName(_)
+                        | ParsedExtension::AuthorityKeyIdentifier(_)
+                        | ParsedExtension::SubjectKeyIdentifier(_)
+                        | ParsedExtension::CertificatePolicies(_)
+                        | ParsedExtension::CRLDistributionPoints(_)
+                )
+        });
+        if unknown { Err(CertificateFault::CriticalExtension) } else { Ok(()) }
+    }
+}
+
+impl TrustAnchor {
+    /// Pins the key and name of a certificate (DER or PEM). Its own dates do not count: who pins it decides how long.
+    ///
+    /// # Errors
+    /// [`CertificateFault::Malformed`].
+    pub fn pin(certificate: &[u8]) -> Result<TrustAnchor, CertificateFault> {
+        let ders = Certificate::split(certificate)?;
+        let [der] = ders.as_slice() else { return Err(CertificateFault::Malformed) };
+        let certificate = Certificate::parse(der)?;
+        Ok(TrustAnchor {
+            spki: certificate.key().raw.to_vec(),
+            subject: certificate.parsed.subject().as_raw().to_vec(),
+            common_name: certificate.common_name(),
+        })
+    }
+
+    /// The common name of the authority.
+    pub fn common_name(&self) -> &str {
+        &self.common_name
+    }
+
+    /// The DER of its SubjectPublicKeyInfo.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    fn is(&self, certificate: &Certificate<'_>) -> bool {
+        self.spki == certificate.key().raw
+    }
+
+    fn issued(&self, certificate: &Certificate<'_>) -> Result<(), CertificateFault> {
+        if self.subject != certificate.parsed.issuer().as_raw() {
+            return Err(CertificateFault::Untrusted);
+        }
+        let (_, key) = SubjectPublicKeyInfo::from_der(&self.spki).map_err(|_| CertificateFault::Untrusted)?;
+        let tbs = certificate.parsed.tbs_certificate.as_ref();
+        let signature = &certificate.parsed.signature_value.data;
+        match verify_with(&key, &certificate.parsed.signature_algorithm, tbs, signature) {
+            Err(CertificateFault::Signature) => Err(CertificateFault::Untrusted),
+            other => other,
+        }
+    }
+}
+
+impl<'a> RevocationList<'a> {
+    /// Parses a CRL (DER) and checks that `issuer` signed it and that `now` lies between its updates.
+    ///
+    /// # Errors
+    /// The fault of the list.
+    pub fn check(
+        der: &'a [u8],
+        issuer: &Certificate<'_>,
+        now: Timestamp,
+    ) -> Result<RevocationList<'a>, CertificateFault> {
+        if der.len() > MAX_CRL {
+            return Err(CertificateFault::Malformed);
+        }
+        let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CertificateFault::Malformed)?;
+        if !rest.is_empty() || parsed.tbs_cert_list.signature != parsed.signature_algorithm {
+            return Err(CertificateFault::Malformed);
+        }
+        // A list for some reasons, some certificates or changes only is not the whole list (RFC 5280, section 5.2).
+        if parsed.extensions().iter().any(|extension| extension.critical) {
+            return Err(CertificateFault::CriticalExtension);
+        }
+        if parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
+            return Err(CertificateFault::Issuer);
+        }
+        let tbs = parsed.tbs_cert_list.as_ref();
+        issuer.verifies(&parsed.signature_algorithm, tbs, &parsed.signature_value.data)?;
+        let until = parsed.next_update().ok_or(CertificateFault::Malformed)?;
+        check_period(parsed.last_update().timestamp(), until.timestamp(), now)?;
+        Ok(RevocationList { parsed })
+    }
+
+    /// Whether it lists a certificate of its issuer, by serial number.
+    pub fn revokes(&self, certificate: &Certificate<'_>) -> bool {
+        let serial = certificate.serial();
+        self.parsed.iter_revoked_certificates().any(|revoked| trimmed(revoked.raw_serial()) == serial.as_slice())
+    }
+
+    /// When it was issued.
+    pub fn last_update(&self) -> Timestamp {
+        Timestamp::from_second(self.parsed.last_update().timestamp()).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Walks a chain, leaf first, to one of the anchors. The last certificate is either the anchor itself (by its key) or issued by it.
+///
+/// Revocation is the caller's, which knows which lists its platform has: [`RevocationList`].
+///
+/// # Errors
+/// The first fault met from the leaf upward, with its place; a chain whose every link holds and that ends nowhere is `Untrusted` at its
+/// last certificate.
+pub fn check_chain(chain: &[Certificate<'_>], anchors: &[TrustAnchor], now: Timestamp) -> Result<(), ChainError> {
+    let empty = ChainError { at: 0, subject: String::new(), fault: CertificateFault::Malformed };
+    let last = chain.last().ok_or(empty.clone())?;
+    if chain.len() > MAX_CHAIN {
+        return Err(empty);
+    }
+    let at = |at: usize, fault: CertificateFault| ChainError {
+        at,
+        subject: chain.get(at).map(Certificate::common_name).unwrap_or_default(),
+        fault,
+    };
+    for (index, certificate) in chain.iter().enumerate() {
+        certificate.check_extensions().map_err(|fault| at(index, fault))?;
+        if let Some(issuer) = chain.get(index + 1) {
+            certificate.check_issued_by(issuer, index).map_err(|fault| at(index, fault))?;
+        }
+    }
+    let end = chain.len() - 1;
+    if !anchors.iter().any(|anchor| anchor.is(last)) {
+        let mut found = Err(CertificateFault::Untrusted);
+        for anchor in anchors {
+            found = anchor.issued(last);
+            if found.is_ok() {
+                break;
+            }
+        }
+        found.map_err(|fault| at(end, fault))?;
+    }
+    for (index, certificate) in chain.iter().enumerate() {
+        certificate.check_validity(now).map_err(|fault| at(index, fault))?;
+    }
+    Ok(())
+}
+
+/// The algorithm of a public key and a hash, for ECDSA signatures in DER.
+pub(crate) fn ecdsa_asn1(key: &SubjectPublicKeyInfo<'_>, hash: Hash) -> Option<&'static dyn VerificationAlgorithm> {
+    let curve = key.algorithm.parameters.as_ref()?.as_oid().ok()?;
+    if curve == OID_EC_P256 {
+        return Some(match hash {
+            Hash::Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Hash::Sha384 => &signature::ECDSA_P256_SHA384_ASN1,
+            Hash::Sha512 => &signature::ECDSA_P256_SHA512_ASN1,
+        });
+    }
+    if curve == OID_NIST_EC_P384 {
+        return Some(match hash {
+            Hash::Sha256 => &signature::ECDSA_P384_SHA256_ASN1,
+            Hash::Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+            Hash::Sha512 => &signature::ECDSA_P384_SHA512_ASN1,
+        });
+    }
+    if curve == OID_NIST_EC_P521 {
+        return Some(match hash {
+            Hash::Sha256 => &signature::ECDSA_P521_SHA256_ASN1,
+            Hash::Sha384 => &signature::ECDSA_P521_SHA384_ASN1,
+            Hash::Sha512 => &signature::ECDSA_P521_SHA512_ASN1,
+        });
+    }
+    None
+}
+
+/// The hashes of signatures on certificates. SHA-1 is in none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// Verifies a signature of an X.509 structure.
+pub(crate) fn verify_with(
+    key: &SubjectPublicKeyInfo<'_>,
+    algorithm: &AlgorithmIdentifier<'_>,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), CertificateFault> {
+    let scheme = scheme(key, algorithm).ok_or(CertificateFault::Algorithm)?;
+    let key = UnparsedPublicKey::new(scheme, key.subject_public_key.data.as_ref());
+    key.verify(message, signature).map_err(|_| CertificateFault::Signature)
+}
+
+fn scheme(
+    key: &SubjectPublicKeyInfo<'_>,
+    algorithm: &AlgorithmIdentifier<'_>,
+) -> Option<&'static dyn VerificationAlgorithm> {
+    let oid = &algorithm.algorithm;
+    let is = |known: Oid<'static>| *oid == known;
+    if is(OID_SIG_ECDSA_WITH_SHA256) {
+        return ecdsa_asn1(key, Hash::Sha256);
+    }
+    if is(OID_SIG_ECDSA_WITH_SHA384) {
+        return ecdsa_asn1(key, Hash::Sha384);
+    }
+    if is(OID_SIG_ECDSA_WITH_SHA512) {
+        return ecdsa_asn1(key, Hash::Sha512);
+    }
+    if is(OID_SIG_ED25519) {
+        return Some(&signature::ED25519);
+    }
+    if is(OID_PKCS1_SHA256WITHRSA) {
+        return Some(&signature::RSA_PKCS1_2048_8192_SHA256);
+    }
+    if is(OID_PKCS1_SHA384WITHRSA) {
+        return Some(&signature::RSA_PKCS1_2048_8192_SHA384);
+    }
+    if is(OID_PKCS1_SHA512WITHRSA) {
+        return Some(&signature::RSA_PKCS1_2048_8192_SHA512);
+    }
+    match SignatureAlgorithm::try_from(algorithm).ok()? {
+        SignatureAlgorithm::RSASSA_PSS(parameters) => {
+            let hash = parameters.hash_algorithm_oid();
+            let mask = parameters.mask_gen_algorithm().ok()?;
+            let fits =
+                |size: u32| parameters.salt_length() == size && parameters.trailer_field() == 1 && mask.hash == *hash;
+            if *hash == OID_NIST_HASH_SHA256 && fits(32) {
+                Some(&signature::RSA_PSS_2048_8192_SHA256)
+            } else if *hash == OID_NIST_HASH_SHA384 && fits(48) {
+                Some(&signature::RSA_PSS_2048_8192_SHA384)
+            } else if *hash == OID_NIST_HASH_SHA512 && fits(64) {
+                Some(&signature::RSA_PSS_2048_8192_SHA512)
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}
+
+fn check_period(from: i64, until: i64, now: Timestamp) -> Result<(), CertificateFault> {
+    let now = now.as_second();
+    if now < from {
+        Err(CertificateFault::NotYetValid)
+    } else if now > until {
+        Err(CertificateFault::Expired)
+    } else {
+        Ok(())
+    }
+}
+
+fn common_name(name: &X509Name<'_>) -> String {
+    let first = name.iter_common_name().next().and_then(|attribute| attribute.as_str().ok()).unwrap_or_default();
+    first.chars().filter(|character| !character.is_control()).take(80).collect()
+}
+
+fn trimmed(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+const MAX_SIZE: usize = 64 * 1024;
+const MAX_BUNDLE: usize = 512 * 1024;
+const MAX_CHAIN: usize = 16;
+const MAX_CRL: usize = 8 * 1024 * 1024;

@@ -1,0 +1,1 @@
+//! CoRIM: Reference Values as their providers sign them.

@@ -1,0 +1,1 @@
+//! COSE (RFC 9052): signed messages.

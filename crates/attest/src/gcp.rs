@@ -1,0 +1,1 @@
+//! The vTPM of Google Cloud machines.

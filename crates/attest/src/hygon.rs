@@ -1,0 +1,1 @@
+//! Hygon CSV: attestation reports signed with SM2.

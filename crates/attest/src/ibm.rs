@@ -1,0 +1,1 @@
+//! IBM Secure Execution: host-key documents.

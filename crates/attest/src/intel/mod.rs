@@ -1,0 +1,1 @@
+//! Intel SGX and TDX: quotes, their certification data, and the collateral that says what they are worth.

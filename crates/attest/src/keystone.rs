@@ -1,0 +1,1 @@
+//! Keystone on RISC-V: enclave reports signed by a security monitor that its device signs.

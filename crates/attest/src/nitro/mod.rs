@@ -1,0 +1,1 @@
+//! AWS Nitro: documents of enclaves and of NitroTPM.

@@ -1,0 +1,1 @@
+//! NVIDIA GPUs and switches: SPDM measurements, device certificates and signed Reference Values.

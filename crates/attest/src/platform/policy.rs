@@ -1,0 +1,180 @@
+//! What an owner asks of a platform's Evidence, and the second half of appraisal.
+//!
+//! A policy can only narrow. There is no field whose absence skips a check: an empty list of hardware admits none, a policy without
+//! measurements is not one, and the bytes that must be bound are an argument of the appraisal, not an option of the policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use envelope::{Digest, canonical};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use super::{Appraised, Assurance, Genuine};
+use crate::Tier;
+
+/// A policy whose parts fit one another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformPolicy {
+    /// The weakest tier that is accepted. Where it is not named it is `tpm`.
+    #[serde(default)]
+    pub tier_floor: Tier,
+    /// Which assurances are admitted, by name; where it is not written, `affirmed` alone.
+    #[serde(default = "affirmed_only")]
+    pub admits: BTreeSet<String>,
+    /// Which hardware is accepted.
+    pub hardware: HardwareIds,
+    /// Per register, its accepted values; at least one register.
+    pub measurements: MeasurementRule,
+}
+
+/// Which hardware is accepted, by the identity that the Evidence proves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HardwareIds {
+    /// Every genuine one.
+    Any,
+    /// These only, in lower-case hexadecimal. An empty list accepts none.
+    Listed(BTreeSet<String>),
+}
+
+/// Accepted values in lower-case hexadecimal, by register.
+pub type MeasurementRule = BTreeMap<String, BTreeSet<String>>;
+
+/// Why a policy is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlatformPolicyError {
+    /// Nothing is expected of the code.
+    #[error("the policy names no measurement\nhint: say which code may run, in `measurements`")]
+    NoMeasurements,
+    /// A register that can never match.
+    #[error("the policy accepts no value of `{0}`")]
+    NoValue(String),
+    /// An assurance that does not exist.
+    #[error("`{0}` is not an assurance")]
+    UnknownAssurance(String),
+    /// An assurance that can never be admitted.
+    #[error("`parsed-only` proves nothing and cannot be admitted")]
+    ParsedOnly,
+    /// It cannot be written as canonical JSON.
+    #[error("the policy cannot be digested")]
+    Digest,
+}
+
+/// Why genuine Evidence is refused for this use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// The policy itself.
+    #[error("the policy cannot be applied")]
+    Policy(#[source] PlatformPolicyError),
+    /// It was made for another exchange.
+    #[error("the Evidence is not bound to this exchange: its report data or nonce is another")]
+    NotBound,
+    /// The maker's word on its security version.
+    #[error("the Evidence is `{}`, which the policy does not admit: {}", .0.name(), .0.words())]
+    Assurance(Assurance),
+    /// A register that the platform does not have or the Evidence does not give.
+    #[error("the Evidence has no measurement `{0}`")]
+    MeasurementMissing(String),
+    /// Another value than those accepted.
+    #[error("the measurement `{register}` is `{actual}`, which the policy does not list")]
+    Measurement {
+        /// Its name.
+        register: String,
+        /// Its value, hexadecimal.
+        actual: String,
+    },
+    /// A list is kept, and the Evidence names no hardware.
+    #[error("the Evidence does not tell which hardware it is from, and the policy lists hardware")]
+    HardwareIdMasked,
+    /// Not on the list.
+    #[error("the hardware `{0}` is not on the policy's list")]
+    HardwareIdNotListed(String),
+    /// Too weak.
+    #[error("the tier is `{actual}`; the policy asks for `{floor}` or stronger")]
+    Tier {
+        /// What the policy asks for.
+        floor: Tier,
+        /// What it is.
+        actual: Tier,
+    },
+}
+
+impl Genuine {
+    /// Holds genuine Evidence against one exchange and one policy.
+    ///
+    /// `expected` is what this exchange must have bound into the Evidence, as the caller computed it: all bytes of the platform's field.
+    ///
+    /// # Errors
+    /// The first check that fails, by name.
+    pub fn appraise(self, expected: &[u8], policy: &PlatformPolicy) -> Result<Appraised, Unfit> {
+        let digest = policy.digest().map_err(Unfit::Policy)?;
+        if expected.is_empty() || !bool::from(self.bound.as_slice().ct_eq(expected)) {
+            return Err(Unfit::NotBound);
+        }
+        if !policy.admits.contains(self.assurance.name()) {
+            return Err(Unfit::Assurance(self.assurance));
+        }
+        for (name, accepted) in &policy.measurements {
+            let actual = hex::encode(self.register(name).ok_or_else(|| Unfit::MeasurementMissing(name.clone()))?);
+            if !accepted.contains(&actual) {
+                return Err(Unfit::Measurement { register: name.clone(), actual });
+            }
+        }
+        let listed = match (&policy.hardware, &self.hardware_id) {
+            (HardwareIds::Any, _) => false,
+            (HardwareIds::Listed(_), None) => return Err(Unfit::HardwareIdMasked),
+            (HardwareIds::Listed(listed), Some(id)) if listed.contains(id) => true,
+            (HardwareIds::Listed(_), Some(id)) => return Err(Unfit::HardwareIdNotListed(id.clone())),
+        };
+        let tier =
+            if listed && self.tier >= Tier::ConfidentialVm { self.tier.max(Tier::AllowListed) } else { self.tier };
+        if tier < policy.tier_floor {
+            return Err(Unfit::Tier { floor: policy.tier_floor, actual: tier });
+        }
+        Ok(Appraised { genuine: self, tier, policy: digest })
+    }
+}
+
+impl Unfit {
+    /// The word for the check that failed.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Unfit::Policy(_) => "policy-invalid",
+            Unfit::NotBound => "not-bound",
+            Unfit::Assurance(_) => "assurance-not-admitted",
+            Unfit::MeasurementMissing(_) => "measurement-missing",
+            Unfit::Measurement { .. } => "measurement-refused",
+            Unfit::HardwareIdMasked => "hardware-id-masked",
+            Unfit::HardwareIdNotListed(_) => "hardware-id-not-listed",
+            Unfit::Tier { .. } => "tier-too-low",
+        }
+    }
+}
+
+impl PlatformPolicy {
+    /// Its digest (of its canonical JSON), once its parts have been found to fit one another.
+    ///
+    /// # Errors
+    /// Named in [`PlatformPolicyError`].
+    pub fn digest(&self) -> Result<Digest, PlatformPolicyError> {
+        if self.measurements.is_empty() {
+            return Err(PlatformPolicyError::NoMeasurements);
+        }
+        if let Some((name, _)) = self.measurements.iter().find(|(_, values)| values.is_empty()) {
+            return Err(PlatformPolicyError::NoValue(name.clone()));
+        }
+        for name in &self.admits {
+            match name.as_str() {
+                "affirmed" | "conditional" | "out-of-date" | "signature-only" | "revocation-unknown" => {}
+                "parsed-only" => return Err(PlatformPolicyError::ParsedOnly),
+                _ => return Err(PlatformPolicyError::UnknownAssurance(name.chars().take(80).collect())),
+            }
+        }
+        canonical::digest(self).map_err(|_| PlatformPolicyError::Digest)
+    }
+}
+
+fn affirmed_only() -> BTreeSet<String> {
+    BTreeSet::from(["affirmed".to_owned()])
+}

@@ -1,0 +1,1 @@
+//! RISC Zero: receipts, a proof in place of a platform.

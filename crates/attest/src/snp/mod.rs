@@ -1,0 +1,1 @@
+//! AMD SEV-SNP: attestation reports and the keys that sign them.

@@ -1,0 +1,62 @@
+//! One module per kind of case.
+
+use crate::{Case, Report};
+
+mod azure_snp_vtpm;
+mod azure_tdx_vtpm;
+mod cca;
+mod ccel;
+mod corim;
+mod ear;
+mod eat;
+mod gcp_vtpm;
+mod hygon_csv;
+mod ibm_se;
+mod ima;
+mod keystone;
+mod nitro;
+mod nitrotpm;
+mod nvidia_gpu;
+mod nvidia_rim;
+mod nvidia_switch;
+mod psa;
+mod risc0;
+mod sgx;
+mod snp;
+mod tcg_eventlog;
+mod tdx;
+mod tpm_quote;
+
+/// Hands a case to the Verifier.
+///
+/// # Errors
+/// In words, when the case itself is unusable: a kind that is not known, a file that is missing.
+pub fn run(case: &Case) -> Result<Report, String> {
+    match case.kind.as_str() {
+        "tdx" => tdx::run(case),
+        "sgx" => sgx::run(case),
+        "snp" => snp::run(case),
+        "nitro" => nitro::run(case),
+        "nitrotpm" => nitrotpm::run(case),
+        "azure-snp-vtpm" => azure_snp_vtpm::run(case),
+        "azure-tdx-vtpm" => azure_tdx_vtpm::run(case),
+        "tpm-quote" => tpm_quote::run(case),
+        "gcp-vtpm" => gcp_vtpm::run(case),
+        "tcg-eventlog" => tcg_eventlog::run(case),
+        "ccel" => ccel::run(case),
+        "ima" => ima::run(case),
+        "cca" => cca::run(case),
+        "psa" => psa::run(case),
+        "nvidia-gpu" => nvidia_gpu::run(case),
+        "nvidia-switch" => nvidia_switch::run(case),
+        "nvidia-rim" => nvidia_rim::run(case),
+        "hygon-csv" => hygon_csv::run(case),
+        "keystone" => keystone::run(case),
+        "ibm-se" => ibm_se::run(case),
+        "ear" => ear::run(case),
+        "eat" => eat::run(case),
+        "corim" => corim::run(case),
+        "risc0" => risc0::run(case),
+        other => Err(format!("the kind `{other}` is not known")),
+    }
+}
