@@ -101,7 +101,8 @@ impl<'a> Certificate<'a> {
             return Err(CertificateFault::Malformed);
         }
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateFault::Malformed)?;
-        if !rest.is_empty() || parsed.tbs_certificate.signature != parsed.signature_algorithm {
+        let same = parsed.tbs_certificate.signature == parsed.signature_algorithm;
+        if !rest.is_empty() || !same || !is_strict(der, parsed.tbs_certificate.as_ref()) {
             return Err(CertificateFault::Malformed);
         }
         Ok(Certificate { der, parsed })
@@ -292,7 +293,8 @@ impl<'a> RevocationList<'a> {
             return Err(CertificateFault::Malformed);
         }
         let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CertificateFault::Malformed)?;
-        if !rest.is_empty() || parsed.tbs_cert_list.signature != parsed.signature_algorithm {
+        let same = parsed.tbs_cert_list.signature == parsed.signature_algorithm;
+        if !rest.is_empty() || !same || !is_strict(der, parsed.tbs_cert_list.as_ref()) {
             return Err(CertificateFault::Malformed);
         }
         // A list for some reasons, some certificates or changes only is not the whole list (RFC 5280, section 5.2).
@@ -454,6 +456,35 @@ fn scheme(
         }
         _ => None,
     }
+}
+
+/// Whether the bytes around what is signed are the only ones that DER allows: a sequence of the signed part, the same algorithm
+/// that the signed part names, and a whole number of signature bytes. The parser is more lenient, and nobody signs these.
+fn is_strict(der: &[u8], signed: &[u8]) -> bool {
+    let Some((0x30, content, [])) = element(der) else { return false };
+    let Some(rest) = content.strip_prefix(signed) else { return false };
+    let Some((0x30, _, after)) = element(rest) else { return false };
+    let algorithm = rest.get(..rest.len().saturating_sub(after.len())).unwrap_or_default();
+    let named = signed.windows(algorithm.len()).any(|window| window == algorithm);
+    named && matches!(element(after), Some((0x03, [0, ..], [])))
+}
+
+/// The first element of DER: its tag, its content, and what follows. Lengths are of the shortest form (X.690, section 10.1).
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (size, rest) = match first {
+        0..0x80 => (usize::from(*first), rest),
+        0x81..=0x84 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
+            let size = digits.iter().fold(0_usize, |size, digit| (size << 8) | usize::from(*digit));
+            let shortest = digits.first() != Some(&0) && size >= 0x80;
+            (shortest.then_some(size)?, rest)
+        }
+        _ => return None,
+    };
+    let (content, after) = rest.split_at_checked(size)?;
+    Some((*tag, content, after))
 }
 
 fn check_period(from: i64, until: i64, now: Timestamp) -> Result<(), CertificateFault> {

@@ -178,3 +178,131 @@ impl PlatformPolicy {
 fn affirmed_only() -> BTreeSet<String> {
     BTreeSet::from(["affirmed".to_owned()])
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::platform::{Platform, TcbStatus, claim, register};
+
+    const BOUND: &[u8] = &[7; 64];
+
+    fn genuine() -> Genuine {
+        Genuine {
+            platform: Platform::SevSnp,
+            assurance: Assurance::Affirmed,
+            tier: Tier::ConfidentialVm,
+            bound: BOUND.to_vec(),
+            hardware_id: Some("aa".to_owned()),
+            registers: vec![register("measurement", &[1, 2])],
+            claims: vec![claim("version", 5, "the version")],
+            steps: Vec::new(),
+            examined_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn set(values: &[&str]) -> BTreeSet<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    fn policy() -> PlatformPolicy {
+        PlatformPolicy {
+            tier_floor: Tier::ConfidentialVm,
+            admits: affirmed_only(),
+            hardware: HardwareIds::Any,
+            measurements: BTreeMap::from([("measurement".to_owned(), set(&["0102", "0304"]))]),
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut PlatformPolicy)) -> Option<Unfit> {
+        let mut policy = policy();
+        change(&mut policy);
+        genuine().appraise(BOUND, &policy).err()
+    }
+
+    #[test]
+    fn what_the_policy_asks_for_passes() {
+        let appraised = genuine().appraise(BOUND, &policy()).unwrap();
+        assert_eq!(appraised.tier(), Tier::ConfidentialVm);
+        assert_eq!(*appraised.policy(), policy().digest().unwrap());
+    }
+
+    #[test]
+    fn a6_absent_expectations_are_refused_and_never_skipped() {
+        assert_eq!(genuine().appraise(&[], &policy()).err(), Some(Unfit::NotBound));
+        let mut unbound = genuine();
+        unbound.bound = Vec::new();
+        assert_eq!(unbound.appraise(&[], &policy()).err(), Some(Unfit::NotBound));
+        let none = Unfit::Policy(PlatformPolicyError::NoMeasurements);
+        assert_eq!(refused(|policy| policy.measurements.clear()), Some(none));
+        let empty = Unfit::Policy(PlatformPolicyError::NoValue("measurement".to_owned()));
+        assert_eq!(refused(|policy| drop(policy.measurements.insert("measurement".to_owned(), set(&[])))), Some(empty));
+        let missing = Unfit::MeasurementMissing("rtmr0".to_owned());
+        assert_eq!(refused(|policy| drop(policy.measurements.insert("rtmr0".to_owned(), set(&["00"])))), Some(missing));
+    }
+
+    #[test]
+    fn other_bytes_than_those_of_this_exchange_are_refused() {
+        for bit in 0..BOUND.len() * 8 {
+            let mut other = BOUND.to_vec();
+            if let Some(byte) = other.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+            assert_eq!(genuine().appraise(&other, &policy()).err(), Some(Unfit::NotBound));
+        }
+        for size in 0..BOUND.len() {
+            assert_eq!(genuine().appraise(&BOUND[..size], &policy()).err(), Some(Unfit::NotBound));
+        }
+    }
+
+    #[test]
+    fn a10_hardware_outside_the_list_is_refused_and_an_empty_list_has_nobody() {
+        let list = |ids: &[&str]| HardwareIds::Listed(set(ids));
+        let not_listed = Some(Unfit::HardwareIdNotListed("aa".to_owned()));
+        assert_eq!(refused(|policy| policy.hardware = list(&["bb"])), not_listed);
+        assert_eq!(refused(|policy| policy.hardware = list(&[])), not_listed);
+        let mut masked = genuine();
+        masked.hardware_id = None;
+        let listing = PlatformPolicy { hardware: list(&["aa"]), ..policy() };
+        assert_eq!(masked.appraise(BOUND, &listing).err(), Some(Unfit::HardwareIdMasked));
+        assert_eq!(genuine().appraise(BOUND, &listing).unwrap().tier(), Tier::AllowListed);
+        // Listing does not lift what is no confidential machine.
+        let mut sgx = genuine();
+        sgx.tier = Tier::Sgx;
+        let low = PlatformPolicy { tier_floor: Tier::Sgx, ..listing };
+        assert_eq!(sgx.appraise(BOUND, &low).unwrap().tier(), Tier::Sgx);
+    }
+
+    #[test]
+    fn only_what_is_affirmed_passes_unless_the_policy_names_more() {
+        let warned = Assurance::Conditional(TcbStatus::SWHardeningNeeded);
+        for assurance in [
+            warned,
+            Assurance::OutOfDate(TcbStatus::OutOfDate),
+            Assurance::SignatureOnly,
+            Assurance::ParsedOnly,
+            Assurance::RevocationUnknown,
+        ] {
+            let evidence = Genuine { assurance, ..genuine() };
+            assert_eq!(evidence.appraise(BOUND, &policy()).err(), Some(Unfit::Assurance(assurance)));
+        }
+        let lenient = PlatformPolicy { admits: set(&["affirmed", "conditional"]), ..policy() };
+        let evidence = Genuine { assurance: warned, ..genuine() };
+        assert_eq!(evidence.appraise(BOUND, &lenient).unwrap().genuine().assurance(), warned);
+        let parsed_only = Unfit::Policy(PlatformPolicyError::ParsedOnly);
+        assert_eq!(refused(|policy| policy.admits = set(&["parsed-only"])), Some(parsed_only));
+        let unknown = Unfit::Policy(PlatformPolicyError::UnknownAssurance("good".to_owned()));
+        assert_eq!(refused(|policy| policy.admits = set(&["good"])), Some(unknown));
+    }
+
+    #[test]
+    fn weak_tiers_and_other_measurements_are_refused() {
+        let weak = Unfit::Tier { floor: Tier::AllowListed, actual: Tier::ConfidentialVm };
+        assert_eq!(refused(|policy| policy.tier_floor = Tier::AllowListed), Some(weak));
+        let other = Unfit::Measurement { register: "measurement".to_owned(), actual: "0102".to_owned() };
+        assert_eq!(
+            refused(|policy| drop(policy.measurements.insert("measurement".to_owned(), set(&["0304"])))),
+            Some(other)
+        );
+    }
+}
