@@ -3,9 +3,12 @@
 //! Lists of what is accepted may only shrink, floors only rise, registers with Reference Values only be added. Written by taking
 //! both documents apart without a rest pattern, so that a new expectation does not compile before its order is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use attest::{AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, ReferenceValue, TpmPolicy};
+use attest::{
+    AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, ReferenceValue, TpmPolicy,
+    platform::{Anchors, HardwareIds, Platform, PlatformPolicy},
+};
 
 /// The part in which a policy is looser.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +23,56 @@ pub(crate) struct Looser {
 
 /// Whether `found` is equal to `least` or stricter.
 pub(crate) fn at_least(found: &AppraisalPolicy, least: &AppraisalPolicy) -> Result<(), Looser> {
-    let PolicyDocument { tier_floor, tpm } = PolicyDocument::from(found.clone());
-    let PolicyDocument { tier_floor: least_floor, tpm: least_tpm } = PolicyDocument::from(least.clone());
+    let PolicyDocument { tier_floor, tpm, hardware } = PolicyDocument::from(found.clone());
+    let PolicyDocument { tier_floor: least_floor, tpm: least_tpm, hardware: least_hardware } =
+        PolicyDocument::from(least.clone());
     ensure(tier_floor >= least_floor, "tier floor", tier_floor, least_floor)?;
+    hardware_at_least(&hardware, &least_hardware)?;
     tpm_at_least(&tpm, &least_tpm)
+}
+
+/// Any one of the listed platforms is enough, so each one of `found` must be one of `least`, and no looser. Where either side asks for hardware
+/// the other must, too: without it the TPM stands by itself, and with it the TPM need not.
+fn hardware_at_least(
+    found: &BTreeMap<Platform, HardwareRule>,
+    least: &BTreeMap<Platform, HardwareRule>,
+) -> Result<(), Looser> {
+    let asks = |rules: &BTreeMap<_, _>| if rules.is_empty() { "none" } else { "one of those listed" };
+    ensure(found.is_empty() == least.is_empty(), "hardware", asks(found), asks(least))?;
+    for (platform, rule) in found {
+        let Some(known) = least.get(platform) else {
+            return Err(looser("hardware", platform, "other platforms"));
+        };
+        hardware_rule_at_least(*platform, rule, known)?;
+    }
+    Ok(())
+}
+
+fn hardware_rule_at_least(platform: Platform, found: &HardwareRule, least: &HardwareRule) -> Result<(), Looser> {
+    let HardwareRule { anchors, policy } = found;
+    let PlatformPolicy { tier_floor, admits, hardware, measurements } = policy;
+    let known = &least.policy;
+    let trusted = match (anchors, &least.anchors) {
+        (Anchors::Makers, Anchors::Makers) => true,
+        (Anchors::Pinned(found), Anchors::Pinned(known)) => found.iter().all(|root| known.contains(root)),
+        (Anchors::Makers, Anchors::Pinned(_)) | (Anchors::Pinned(_), Anchors::Makers) => false,
+    };
+    ensure(trusted, "authorities of hardware", format_args!("others for {platform}"), "those listed")?;
+    ensure(*tier_floor >= known.tier_floor, "tier floor of hardware", tier_floor, known.tier_floor)?;
+    if let Some(more) = admits.iter().find(|name| !known.admits.contains(*name)) {
+        return Err(looser("assurances of hardware", format_args!("`{more}` for {platform}"), "those listed"));
+    }
+    let listed = match (hardware, &known.hardware) {
+        (_, HardwareIds::Any) => true,
+        (HardwareIds::Any, HardwareIds::Listed(_)) => false,
+        (HardwareIds::Listed(found), HardwareIds::Listed(known)) => found.is_subset(known),
+    };
+    ensure(listed, "hardware identities", format_args!("others for {platform}"), "those listed")?;
+    for (register, accepted) in &known.measurements {
+        let narrower = measurements.get(register).is_some_and(|found| found.is_subset(accepted));
+        ensure(narrower, "measurements of hardware", format_args!("other values of `{register}`"), "those listed")?;
+    }
+    Ok(())
 }
 
 fn tpm_at_least(found: &TpmPolicy, least: &TpmPolicy) -> Result<(), Looser> {

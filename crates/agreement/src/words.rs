@@ -330,8 +330,14 @@ fn machine(policy: &AppraisalPolicy) -> String {
     let tier = policy.tier_floor();
     let tpm = policy.tpm();
     let binaries = tpm.binaries.iter().map(Digest::to_string).collect::<Vec<_>>().join(" or ");
+    let platforms = policy.hardware().keys().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+    let hardware = if platforms.is_empty() {
+        String::new()
+    } else {
+        format!(" inside confidential hardware ({platforms}) that reports on the same exchange,")
+    };
     format!(
-        "a machine of the tier `{tier}` or stronger ({}), started with the `{}` program {binaries}; the whole policy is {}",
+        "a machine of the tier `{tier}` or stronger ({}),{hardware} started with the `{}` program {binaries}; the whole policy is {}",
         tier.words(),
         tpm.role,
         policy.digest()

@@ -17,7 +17,10 @@ use agreement::{
     in_force::*,
     offers::{Clause, matches},
 };
-use attest::{AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, Tier};
+use attest::{
+    AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, Tier,
+    platform::{Anchors, HardwareIds, Platform, PlatformPolicy},
+};
 use common::*;
 use envelope::{Digest, PublicKey};
 use jiff::SignedDuration;
@@ -188,6 +191,68 @@ fn a_looser_policy_fails_its_clause_and_a_stricter_one_matches() {
     }
     let certified_higher = policy_with("worker", |policy| policy.tpm.roots[0].tier = Tier::SoftwareTpm);
     assert_eq!(clause(|_, offer| offer.worker_policy = certified_higher), Some(Clause::WorkerPolicy));
+}
+
+#[test]
+fn hardware_may_be_narrowed_and_neither_widened_nor_left_out() {
+    let set =
+        |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<std::collections::BTreeSet<_>>();
+    let rule = || HardwareRule {
+        anchors: Anchors::Makers,
+        policy: PlatformPolicy {
+            tier_floor: Tier::ConfidentialVm,
+            admits: set(&["affirmed", "conditional"]),
+            hardware: HardwareIds::Listed(set(&["aa", "bb"])),
+            measurements: BTreeMap::from([("measurement".to_owned(), set(&["01", "02"]))]),
+        },
+    };
+    let asking = |change: &dyn Fn(&mut BTreeMap<Platform, HardwareRule>)| {
+        let mut rules = BTreeMap::from([(Platform::SevSnp, rule()), (Platform::Tdx, rule())]);
+        change(&mut rules);
+        policy_with("worker", |policy| policy.hardware = rules)
+    };
+    let clause_of = |change: &dyn Fn(&mut BTreeMap<Platform, HardwareRule>)| {
+        let (found, least) = (asking(change), asking(&|_| {}));
+        clause(|agreement, offer| {
+            agreement.workers = found;
+            offer.worker_policy = least;
+        })
+    };
+    let snp = |rules: &mut BTreeMap<Platform, HardwareRule>, change: &dyn Fn(&mut HardwareRule)| {
+        change(rules.get_mut(&Platform::SevSnp).unwrap());
+    };
+    let narrower: [&dyn Fn(&mut BTreeMap<Platform, HardwareRule>); 6] = [
+        &|_| {},
+        &|rules| drop(rules.remove(&Platform::Tdx)),
+        &|rules| snp(rules, &|rule| rule.policy.admits = set(&["affirmed"])),
+        &|rules| snp(rules, &|rule| rule.policy.hardware = HardwareIds::Listed(set(&["aa"]))),
+        &|rules| snp(rules, &|rule| drop(rule.policy.measurements.insert("measurement".to_owned(), set(&["02"])))),
+        &|rules| snp(rules, &|rule| drop(rule.policy.measurements.insert("host_data".to_owned(), set(&["00"])))),
+    ];
+    for change in narrower {
+        assert_eq!(clause_of(change), None);
+    }
+    let wider: [&dyn Fn(&mut BTreeMap<Platform, HardwareRule>); 9] = [
+        &BTreeMap::clear,
+        &|rules| drop(rules.insert(Platform::AzureSnp, rule())),
+        &|rules| snp(rules, &|rule| rule.anchors = Anchors::Pinned(vec![certificate(OTHER_AUTHORITY)])),
+        &|rules| snp(rules, &|rule| rule.policy.tier_floor = Tier::Tpm),
+        &|rules| snp(rules, &|rule| drop(rule.policy.admits.insert("out-of-date".to_owned()))),
+        &|rules| snp(rules, &|rule| rule.policy.hardware = HardwareIds::Any),
+        &|rules| snp(rules, &|rule| rule.policy.hardware = HardwareIds::Listed(set(&["aa", "cc"]))),
+        &|rules| {
+            snp(rules, &|rule| drop(rule.policy.measurements.insert("measurement".to_owned(), set(&["01", "03"]))))
+        },
+        &|rules| {
+            snp(rules, &|rule| rule.policy.measurements = BTreeMap::from([("host_data".to_owned(), set(&["01"]))]));
+        },
+    ];
+    for change in wider {
+        assert_eq!(clause_of(change), Some(Clause::WorkerPolicy));
+    }
+    // An offer that speaks of no hardware does not match a policy under which the TPM by itself need not be strong.
+    let asks = asking(&|_| {});
+    assert_eq!(clause(|agreement, _| agreement.workers = asks), Some(Clause::WorkerPolicy));
 }
 
 #[test]

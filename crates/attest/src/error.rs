@@ -9,6 +9,7 @@ use crate::{
     HashAlgorithm, Tier,
     event_log::ReplayError,
     events::RoleName,
+    platform::{HardwareFault, Platform, Unfit},
     reader::FormatError,
     tpm::{AkFault, TpmName},
 };
@@ -200,6 +201,23 @@ pub enum AppraisalError {
     /// Step 15.
     #[error("the run that the binding speaks of was not measured on this machine since its start")]
     RunNotMeasured,
+    /// Step 16: the policy asks for confidential hardware, and the Evidence brings none.
+    #[error(
+        "the policy asks for confidential hardware, and the Evidence has no report of any\nhint: start the worker where it has such hardware"
+    )]
+    HardwareMissing,
+    /// Step 16: hardware that the policy does not speak of.
+    #[error("the Evidence has a report of hardware, and the policy speaks of none")]
+    HardwareUnexpected,
+    /// Step 16: another platform than those listed.
+    #[error("the policy does not list {0} hardware")]
+    HardwareNotListed(Platform),
+    /// Step 16: it is not genuine.
+    #[error("the hardware's Evidence does not hold")]
+    Hardware(#[source] HardwareFault),
+    /// Step 16: it is genuine and not what the policy lists.
+    #[error("the hardware is not what the policy lists")]
+    HardwareUnfit(#[source] Unfit),
 }
 
 /// Why a chain of certificates does not hold.
@@ -264,6 +282,11 @@ impl AppraisalError {
             | AppraisalError::RoleBinary(_)
             | AppraisalError::RunSalt
             | AppraisalError::RunNotMeasured => 15,
+            AppraisalError::HardwareMissing
+            | AppraisalError::HardwareUnexpected
+            | AppraisalError::HardwareNotListed(_)
+            | AppraisalError::Hardware(_)
+            | AppraisalError::HardwareUnfit(_) => 16,
         }
     }
 
@@ -284,7 +307,8 @@ impl AppraisalError {
             12 => "replay-mismatch",
             13 => "event-data-mismatch",
             14 => "measurement-refused",
-            _ => "history-refused",
+            15 => "history-refused",
+            _ => "hardware-refused",
         }
     }
 }

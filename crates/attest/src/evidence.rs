@@ -2,9 +2,12 @@
 //!
 //! The label is part of the type, so Evidence of one platform under another's label does not parse.
 
+use std::collections::BTreeMap;
+
+use envelope::text::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{HashAlgorithm, tpm::EnrolledAk};
+use crate::{HashAlgorithm, platform::Platform, tpm::EnrolledAk};
 
 /// What an Attester sends, by platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +15,41 @@ use crate::{HashAlgorithm, tpm::EnrolledAk};
 pub enum Evidence {
     /// A TPM 2.0 quote with its registers and event log.
     Tpm(TpmEvidence),
+    /// The same from inside a confidential machine, whose hardware reports on the same exchange.
+    ConfidentialVm(ConfidentialVmEvidence),
+}
+
+/// A virtual TPM's quote and a report of the hardware that the TPM and the worker run in, both bound to one exchange: the report proves
+/// what was started and that the host cannot look in, the quote what has happened there since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfidentialVmEvidence {
+    /// The quote of the TPM inside.
+    pub tpm: TpmEvidence,
+    /// The report of the hardware, its report data being the binding's SHA-512 form.
+    pub hardware: HardwareEvidence,
+}
+
+/// Evidence of a platform with the Endorsements that go with it. These are signed by the platform's maker, so it does not matter who
+/// brings them; they travel along so that a receipt can be verified offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardwareEvidence {
+    /// Whose Evidence it is. Evidence of another platform under this label is refused.
+    pub platform: Platform,
+    /// By role, as in `docs/spec/platforms/`: `report` and `vcek`, `quote` and `tcb_info`, and so on. A role that the platform does not know
+    /// is refused.
+    pub files: BTreeMap<String, Bytes>,
+}
+
+impl Evidence {
+    /// The part that a TPM signed.
+    pub const fn tpm(&self) -> &TpmEvidence {
+        match self {
+            Evidence::Tpm(tpm) => tpm,
+            Evidence::ConfidentialVm(evidence) => &evidence.tpm,
+        }
+    }
 }
 
 /// A TPM 2.0 quote and what it takes to appraise it. All byte fields are base64url without padding in documents.

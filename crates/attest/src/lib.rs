@@ -18,6 +18,7 @@ pub mod azure;
 pub mod binding;
 mod cbor;
 pub mod certificate;
+mod confidential_vm;
 pub mod corim;
 mod cose;
 pub mod ear;
@@ -45,10 +46,11 @@ mod tier;
 pub mod tpm;
 
 pub use error::{AppraisalError, ChainFault};
-pub use evidence::{Endorsements, Evidence, PcrValue, TpmEvidence};
+pub use evidence::{ConfidentialVmEvidence, Endorsements, Evidence, HardwareEvidence, PcrValue, TpmEvidence};
 pub use hash::{Bank, HashAlgorithm};
 pub use policy::{
-    AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, PolicyError, ReferenceValue, TpmPolicy,
+    AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, PolicyError,
+    ReferenceValue, TpmPolicy,
 };
 pub use reader::FormatError;
 pub use result::{AttestationResult, Measurement, Step};
@@ -75,10 +77,14 @@ impl Verifier {
         policy: &AppraisalPolicy,
         now: Timestamp,
     ) -> Result<AttestationResult, AppraisalError> {
-        match evidence {
-            Evidence::Tpm(evidence) => {
-                let enrolled = endorsements.tpm.as_ref().ok_or(AppraisalError::EndorsementMissing)?;
-                tpm::appraise(evidence, enrolled, binding, policy, now)
+        let enrolled = endorsements.tpm.as_ref().ok_or(AppraisalError::EndorsementMissing)?;
+        let result = tpm::appraise(evidence.tpm(), enrolled, binding, policy, now)?;
+        match (evidence, policy.hardware().is_empty()) {
+            (Evidence::Tpm(_), true) => Ok(result),
+            (Evidence::Tpm(_), false) => Err(AppraisalError::HardwareMissing),
+            (Evidence::ConfidentialVm(_), true) => Err(AppraisalError::HardwareUnexpected),
+            (Evidence::ConfidentialVm(evidence), false) => {
+                confidential_vm::appraise(&evidence.hardware, result, binding, policy, now)
             }
         }
     }

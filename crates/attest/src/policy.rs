@@ -6,15 +6,17 @@
 //!
 //! [`PolicyDocument`] is the text; [`AppraisalPolicy`] is the text once its parts have been found to fit one another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use envelope::{Digest, canonical, text::Bytes};
-use rustls_pki_types::{CertificateDer, TrustAnchor};
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Bank, Tier,
+    certificate::TrustAnchor,
     events::{ROLE_PCR, RUN_PCR, RoleName},
+    platform::{Anchors, Platform, PlatformPolicy, PlatformPolicyError},
 };
 
 /// A policy whose parts fit one another.
@@ -34,6 +36,20 @@ pub struct PolicyDocument {
     pub tier_floor: Tier,
     /// What TPM Evidence must show.
     pub tpm: TpmPolicy,
+    /// The confidential hardware that the machine must run in, by platform: any one of these. Empty asks for none, and then Evidence of
+    /// hardware is refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hardware: BTreeMap<Platform, HardwareRule>,
+}
+
+/// What the hardware of one platform must show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardwareRule {
+    /// Which authorities count.
+    pub anchors: Anchors,
+    /// What is expected of the Evidence.
+    pub policy: PlatformPolicy,
 }
 
 /// Expectations of TPM Evidence.
@@ -128,6 +144,15 @@ pub enum PolicyError {
     /// A register without a value, or a value that is not hexadecimal of the bank's size.
     #[error("the Reference Values of register {0} are missing or not lower-case hexadecimal of the bank's size")]
     Value(u8),
+    /// The expectation of hardware does not fit.
+    #[error("the policy for {0} hardware is none")]
+    Hardware(Platform, #[source] PlatformPolicyError),
+    /// Nobody can vouch for the hardware.
+    #[error("the policy for {0} hardware pins no authority\nhint: name the makers' own with `anchors = \"makers\"`")]
+    NoAnchors(Platform),
+    /// A pinned authority of hardware that cannot be read.
+    #[error("an authority pinned for {0} hardware is not a certificate")]
+    Anchor(Platform),
     /// The policy cannot be written as canonical JSON.
     #[error("the policy cannot be digested")]
     Digest,
@@ -139,7 +164,8 @@ impl AppraisalPolicy {
     /// # Errors
     /// Named in [`PolicyError`].
     pub fn new(document: PolicyDocument) -> Result<AppraisalPolicy, PolicyError> {
-        check_roots(&document.tpm)?;
+        check_hardware(&document.hardware)?;
+        check_roots(&document.tpm, &document.hardware)?;
         if document.tpm.binaries.is_empty() {
             return Err(PolicyError::NoBinaries(document.tpm.role.clone()));
         }
@@ -156,6 +182,16 @@ impl AppraisalPolicy {
     /// What TPM Evidence must show.
     pub const fn tpm(&self) -> &TpmPolicy {
         &self.document.tpm
+    }
+
+    /// The confidential hardware that is asked for, by platform.
+    pub const fn hardware(&self) -> &BTreeMap<Platform, HardwareRule> {
+        &self.document.hardware
+    }
+
+    /// The floor for the TPM by itself: none where hardware answers for the tier (step 16).
+    pub(crate) fn tpm_floor(&self) -> Tier {
+        if self.document.hardware.is_empty() { self.document.tier_floor } else { Tier::SoftwareTpm }
     }
 
     /// The policy's digest (of its canonical JSON).
@@ -186,17 +222,31 @@ impl From<AppraisalPolicy> for PolicyDocument {
 
 impl TpmPolicy {
     /// The trust anchors, each with its tier.
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = (TrustAnchor<'static>, Tier)> + '_ {
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = (rustls_pki_types::TrustAnchor<'static>, Tier)> + '_ {
         self.roots.iter().filter_map(|root| anchor(root).map(|anchor| (anchor, root.tier)))
     }
 }
 
-fn anchor(root: &EndorsementRoot) -> Option<TrustAnchor<'static>> {
+fn anchor(root: &EndorsementRoot) -> Option<rustls_pki_types::TrustAnchor<'static>> {
     let certificate = CertificateDer::from(root.certificate.0.as_slice());
     webpki::anchor_from_trusted_cert(&certificate).ok().map(|anchor| anchor.to_owned())
 }
 
-fn check_roots(policy: &TpmPolicy) -> Result<(), PolicyError> {
+fn check_hardware(rules: &BTreeMap<Platform, HardwareRule>) -> Result<(), PolicyError> {
+    for (platform, HardwareRule { anchors, policy }) in rules {
+        policy.digest().map_err(|error| PolicyError::Hardware(*platform, error))?;
+        match anchors {
+            Anchors::Pinned(list) if list.is_empty() => return Err(PolicyError::NoAnchors(*platform)),
+            Anchors::Pinned(list) if list.iter().any(|root| TrustAnchor::pin(&root.0).is_err()) => {
+                return Err(PolicyError::Anchor(*platform));
+            }
+            Anchors::Makers | Anchors::Pinned(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_roots(policy: &TpmPolicy, hardware: &BTreeMap<Platform, HardwareRule>) -> Result<(), PolicyError> {
     if policy.roots.is_empty() {
         return Err(PolicyError::NoRoots);
     }
@@ -207,7 +257,7 @@ fn check_roots(policy: &TpmPolicy) -> Result<(), PolicyError> {
         anchor(root).ok_or(PolicyError::Root(index))?;
     }
     let software = policy.roots.iter().any(|root| root.tier == Tier::SoftwareTpm);
-    if software && policy.endorsement_keys == EndorsementKeys::Any {
+    if software && hardware.is_empty() && policy.endorsement_keys == EndorsementKeys::Any {
         return Err(PolicyError::SoftwareTpmWithoutList);
     }
     Ok(())

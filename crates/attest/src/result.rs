@@ -7,7 +7,7 @@ use envelope::Digest;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{HashAlgorithm, Tier, tpm::TpmName};
+use crate::{HashAlgorithm, Tier, platform::Appraised, tpm::TpmName};
 
 /// One step of `docs/spec/appraisal.md` that was passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,6 +46,8 @@ pub struct AttestationResult {
     pub(crate) binding: Digest,
     pub(crate) policy: Digest,
     pub(crate) appraised_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hardware: Option<Appraised>,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -118,6 +120,11 @@ impl AttestationResult {
     /// The time that was given to the appraisal.
     pub const fn appraised_at(&self) -> Timestamp {
         self.appraised_at
+    }
+
+    /// The confidential hardware beneath, where the policy asked for it.
+    pub const fn hardware(&self) -> Option<&Appraised> {
+        self.hardware.as_ref()
     }
 
     /// The steps that were passed, in order.

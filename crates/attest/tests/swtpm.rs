@@ -91,7 +91,11 @@ fn evidence_of_a_real_tpm_passes_with_every_scheme() {
         let result: AttestationResult = appraise(policy.clone(), evidence.clone()).unwrap();
         assert_eq!(result.tier(), Tier::SoftwareTpm);
         assert_eq!(result.runs_since_start(), 1);
-        let sha384 = PolicyDocument { tpm: TpmPolicy { bank: Bank::Sha384, ..policy.tpm.clone() }, ..policy.clone() };
+        let sha384 = PolicyDocument {
+            tpm: TpmPolicy { bank: Bank::Sha384, ..policy.tpm.clone() },
+            hardware: std::collections::BTreeMap::new(),
+            ..policy.clone()
+        };
         assert!(appraise(sha384, evidence.clone()).is_ok());
         let strict = PolicyDocument { tier_floor: Tier::default(), ..policy };
         let refused = AppraisalError::Tier { floor: Tier::Tpm, actual: Tier::SoftwareTpm };

@@ -12,7 +12,6 @@
 use std::collections::BTreeSet;
 
 use attest::{
-    Evidence,
     binding::{BindingParts, ChannelKeys, Purpose},
     tpm::{Activation, EnrolledAk, Enrolment, KeyClaim, TpmName},
 };
@@ -93,8 +92,7 @@ pub(crate) fn prove(
         exporter: peer.exporter,
         nonce: recognised.nonce().0,
     };
-    let Evidence::Tpm(evidence) = evidence;
-    let enrolled = activation.complete(&secret.0, evidence, &binding.bind()).map_err(Refusal::Evidence)?;
+    let enrolled = activation.complete(&secret.0, evidence.tpm(), &binding.bind()).map_err(Refusal::Evidence)?;
     Ok(Proved { enrolment: enrolled.enrolment().clone(), ak_name, keys: keys.clone(), challenge: recognised })
 }
 

@@ -547,7 +547,7 @@ changed! {
     evidence_quoted_again: 7 "release",
         |room, receipt| {
             let parts = receipt.worker.binding.clone();
-            let Evidence::Tpm(evidence) = &receipt.worker.evidence;
+            let evidence = receipt.worker.evidence.tpm();
             let salt = evidence.run_salt.map(|salt| salt.0);
             receipt.worker.evidence = Evidence::Tpm(room.worker_machine.evidence(&parts, salt));
         }

@@ -105,6 +105,7 @@ impl Authority {
                 reference_values: Vec::new(),
                 clock: Clock::Safe,
             },
+            hardware: std::collections::BTreeMap::new(),
         })
         .unwrap()
     }

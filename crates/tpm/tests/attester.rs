@@ -7,8 +7,8 @@ use attest::binding::{Binding, BindingParts, ChannelKeys, Purpose};
 use attest::events::RoleName;
 use attest::tpm::{Activation, EnrolledAk};
 use attest::{
-    AppraisalError, AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, Endorsements, Evidence,
-    HashAlgorithm, PolicyDocument, Tier, TpmPolicy, Verifier,
+    AppraisalError, AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, Endorsements, HashAlgorithm,
+    PolicyDocument, Tier, TpmPolicy, Verifier,
 };
 use common::bench;
 use envelope::Digest;
@@ -46,6 +46,7 @@ fn room(kind: KeyKind) -> Option<Room> {
             reference_values: vec![],
             clock: Clock::Safe,
         },
+        hardware: std::collections::BTreeMap::new(),
     })
     .unwrap();
     Some(Room { attester, policy, issuers, software, _files: files })
@@ -69,7 +70,7 @@ impl Room {
             Activation::begin(claim, &self.policy, Timestamp::now(), secret, &Zeroizing::new([7; 48])).unwrap();
         let answer = self.attester.activate(&made).unwrap();
         let binding = bind(Purpose::WorkerEnrol { ak_name });
-        let Evidence::Tpm(evidence) = self.attester.evidence(&binding).unwrap();
+        let evidence = self.attester.evidence(&binding).unwrap().tpm().clone();
         activation.complete(&answer, &evidence, &binding).unwrap()
     }
 }

@@ -97,8 +97,8 @@ impl AttestedBroker {
             nonce: nonce.0,
         };
         let bound = binding.bind();
-        let Evidence::Tpm(evidence) = &shown.evidence;
-        let enrolled = activation.complete(&answer.secret.0, evidence, &bound).map_err(BrokerError::Appraisal)?;
+        let enrolled =
+            activation.complete(&answer.secret.0, shown.evidence.tpm(), &bound).map_err(BrokerError::Appraisal)?;
         let result = Verifier::appraise(&shown.evidence, &Endorsements::tpm(enrolled), &bound, policy, now)
             .map_err(BrokerError::Appraisal)?;
         Ok(AttestedBroker {

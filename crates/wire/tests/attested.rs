@@ -250,7 +250,7 @@ lies! {
         => BrokerError::Appraisal(AppraisalError::Signature),
     evidence_with_a_flipped_signature:
         show = |_, _, evidence| {
-            let Evidence::Tpm(evidence) = evidence;
+            let Evidence::Tpm(evidence) = evidence else { panic!("a TPM's") };
             *evidence.signature.last_mut().unwrap() ^= 1;
         }
         => BrokerError::Appraisal(AppraisalError::Signature),

@@ -1,8 +1,12 @@
 //! An Appraisal Policy as people write it: in a file of its own (the JSON that `glovebox up` and brokers print) or spelt out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use attest::{
-    AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, PolicyDocument, ReferenceValue, Tier, TpmPolicy,
+    AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, ReferenceValue, Tier,
+    TpmPolicy,
     events::RoleName,
+    platform::{Anchors, HardwareIds, Platform, PlatformPolicy, PlatformPolicyError},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envelope::{Digest, text::Bytes};
@@ -18,7 +22,17 @@ pub(super) fn policy(table: &Table<'_, '_>, role: &str, files: Files<'_>) -> Res
         table.only(&["file"])?;
         return files.json(&file, "ask the worker's operator for the file, or run `glovebox up` again");
     }
-    table.only(&["file", "tier", "roots", "endorsement_keys", "bank", "binaries", "reference_values", "clock"])?;
+    table.only(&[
+        "file",
+        "tier",
+        "roots",
+        "endorsement_keys",
+        "bank",
+        "binaries",
+        "reference_values",
+        "clock",
+        "hardware",
+    ])?;
     let tier_floor = match table.get("tier") {
         Some(tier) => tier.choice("a tier", &TIERS)?,
         None => Tier::default(),
@@ -46,6 +60,10 @@ pub(super) fn policy(table: &Table<'_, '_>, role: &str, files: Files<'_>) -> Res
                 None => Clock::Safe,
             },
         },
+        hardware: match table.get("hardware") {
+            Some(rules) => rules.list()?.iter().map(|rule| hardware_rule(rule, files)).collect::<Result<_, _>>()?,
+            None => BTreeMap::new(),
+        },
     };
     AppraisalPolicy::new(document).map_err(|error| roots.fault(error))
 }
@@ -64,6 +82,53 @@ fn endorsement_root(value: &Value<'_, '_>, files: Files<'_>) -> Result<Endorseme
     let path = file.string()?;
     let certificate = der(&bytes).ok_or_else(|| file.file_error(path, "it is not one certificate in PEM or DER"))?;
     Ok(EndorsementRoot { certificate: Bytes(certificate), tier })
+}
+
+/// `{ platform = "sev-snp", measurements = [{ register = "measurement", values = ["…"] }] }`, and what narrows it further.
+fn hardware_rule(value: &Value<'_, '_>, files: Files<'_>) -> Result<(Platform, HardwareRule), TomlError> {
+    let table = value.table()?;
+    table.only(&["platform", "roots", "admits", "chips", "measurements"])?;
+    let platform = table.need("platform", "platform = \"sev-snp\"")?.choice("a platform of hardware", &HARDWARE)?;
+    let anchors = match table.get("roots") {
+        Some(roots) => {
+            let roots = roots.list()?;
+            let pinned = roots.iter().map(|root| endorsement_root(root, files).map(|root| root.certificate));
+            Anchors::Pinned(pinned.collect::<Result<_, _>>()?)
+        }
+        None => Anchors::Makers,
+    };
+    let mut measurements = BTreeMap::new();
+    let listed = table.need("measurements", "measurements = [{ register = \"…\", values = [\"…\"] }]")?;
+    for measurement in listed.list()? {
+        let entry = measurement.table()?;
+        entry.only(&["register", "values"])?;
+        let register = entry.need("register", "register = \"measurement\"")?;
+        let values = entry.need("values", "values = [\"…\"]")?.strings()?;
+        if measurements.insert(register.string()?.to_owned(), values.into_iter().collect()).is_some() {
+            return Err(register.fault("this register is listed twice"));
+        }
+    }
+    let policy = PlatformPolicy {
+        tier_floor: Tier::default(),
+        admits: match table.get("admits") {
+            Some(admits) => admits.strings()?.into_iter().collect(),
+            None => BTreeSet::from(["affirmed".to_owned()]),
+        },
+        hardware: match table.get("chips") {
+            Some(chips) => HardwareIds::Listed(chips.strings()?.into_iter().collect()),
+            None => HardwareIds::Any,
+        },
+        measurements,
+    };
+    policy.digest().map_err(|error| match error {
+        PlatformPolicyError::UnknownAssurance(_) | PlatformPolicyError::ParsedOnly => {
+            table.get("admits").as_ref().unwrap_or(&listed).fault(error)
+        }
+        PlatformPolicyError::NoMeasurements | PlatformPolicyError::NoValue(_) | PlatformPolicyError::Digest => {
+            listed.fault(error)
+        }
+    })?;
+    Ok((platform, HardwareRule { anchors, policy }))
 }
 
 /// DER as it is, or the one certificate of a PEM file (RFC 7468).
@@ -108,5 +173,8 @@ const TIERS: [(&str, Tier); 6] = [
     (Tier::AllowListed.name(), Tier::AllowListed),
     (Tier::SeveralVendors.name(), Tier::SeveralVendors),
 ];
+/// The platforms whose report can stand beside a TPM's quote.
+const HARDWARE: [(&str, Platform); 2] =
+    [(Platform::SevSnp.name(), Platform::SevSnp), (Platform::Tdx.name(), Platform::Tdx)];
 const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PEM_END: &str = "-----END CERTIFICATE-----";

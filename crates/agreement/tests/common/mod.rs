@@ -89,6 +89,7 @@ pub fn policy_document(role: &str) -> PolicyDocument {
             reference_values: vec![attest::ReferenceValue { pcr: 7, values: vec!["ab".repeat(32)] }],
             clock: Clock::Safe,
         },
+        hardware: std::collections::BTreeMap::new(),
     }
 }
 

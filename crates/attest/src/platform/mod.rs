@@ -11,17 +11,19 @@
 //! [`Genuine`] is good for showing to people and for nothing else: nothing can be released on it. Deliberately absent: I/O, clocks,
 //! fetching, and an expectation that may be left out on the way to [`Appraised`].
 
+mod files;
 mod policy;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use files::{Anchors, HardwareFault, examine};
 pub use policy::{HardwareIds, MeasurementRule, PlatformPolicy, PlatformPolicyError, Unfit};
 
 use crate::{Step, Tier};
 
 /// The platforms whose Evidence is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Platform {
     /// AMD SEV-SNP.

@@ -92,9 +92,9 @@ impl Activation {
         randomness: &Zeroizing<[u8; 48]>,
     ) -> Result<(Activation, MadeCredential), AppraisalError> {
         let (ak, ek) = claim.keys()?;
-        let tier = appraise_endorsement(&ek, &claim.ek_certificates, policy.tpm(), now)?;
-        if tier < policy.tier_floor() {
-            return Err(AppraisalError::Tier { floor: policy.tier_floor(), actual: tier });
+        let tier = appraise_endorsement(&ek, &claim.ek_certificates, policy, now)?;
+        if tier < policy.tpm_floor() {
+            return Err(AppraisalError::Tier { floor: policy.tpm_floor(), actual: tier });
         }
         Activation::make(claim, ak, ek, secret, randomness)
     }
@@ -172,9 +172,9 @@ impl EnrolledAk {
     /// # Errors
     /// The step that failed.
     pub fn admitted_by(&self, policy: &AppraisalPolicy, now: Timestamp) -> Result<Tier, AppraisalError> {
-        let tier = appraise_endorsement(&self.ek, &self.enrolment.keys.ek_certificates, policy.tpm(), now)?;
-        if tier < policy.tier_floor() {
-            return Err(AppraisalError::Tier { floor: policy.tier_floor(), actual: tier });
+        let tier = appraise_endorsement(&self.ek, &self.enrolment.keys.ek_certificates, policy, now)?;
+        if tier < policy.tpm_floor() {
+            return Err(AppraisalError::Tier { floor: policy.tpm_floor(), actual: tier });
         }
         Ok(tier)
     }

@@ -45,12 +45,16 @@ pub(crate) fn appraise(
     });
     // Steps 4 and 5.
     let certificates = &enrolled.enrolment().keys.ek_certificates;
-    let tier = appraise_endorsement(enrolled.ek(), certificates, policy.tpm(), now)?;
+    let tier = appraise_endorsement(enrolled.ek(), certificates, policy, now)?;
     steps.pass(4, "the endorsement key is certified by a root that the policy pins, and admitted by the policy");
-    if tier < policy.tier_floor() {
-        return Err(AppraisalError::Tier { floor: policy.tier_floor(), actual: tier });
+    if tier < policy.tpm_floor() {
+        return Err(AppraisalError::Tier { floor: policy.tpm_floor(), actual: tier });
     }
-    steps.pass(5, &format!("the tier is `{tier}`: {}", tier.words()));
+    if policy.hardware().is_empty() {
+        steps.pass(5, &format!("the tier is `{tier}`: {}", tier.words()));
+    } else {
+        steps.pass(5, &format!("by itself the TPM's tier is `{tier}`; which hardware it runs in is for step 16"));
+    }
     // Steps 6 to 8.
     let quote = signed_quote(evidence, &ak, binding)?;
     steps.pass(6, "the signature verifies under the attestation key");
@@ -100,6 +104,7 @@ pub(crate) fn appraise(
         binding: Digest::from_bytes(*binding.sha256()),
         policy: *policy.digest(),
         appraised_at: now,
+        hardware: None,
         steps: steps.0,
     })
 }

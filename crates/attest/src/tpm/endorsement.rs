@@ -14,7 +14,7 @@ use x509_parser::{
 };
 
 use crate::{
-    AppraisalError, ChainFault, EndorsementKeys, Tier, TpmPolicy,
+    AppraisalError, AppraisalPolicy, ChainFault, EndorsementKeys, Tier, TpmPolicy,
     tpm::{EkPublic, PublicKey},
 };
 
@@ -22,9 +22,12 @@ use crate::{
 pub(super) fn appraise_endorsement(
     key: &EkPublic,
     certificates: &[Bytes],
-    policy: &TpmPolicy,
+    policy: &AppraisalPolicy,
     now: Timestamp,
 ) -> Result<Tier, AppraisalError> {
+    // A TPM in software may stand unlisted only where hardware reports on the same exchange (step 16).
+    let inside_hardware = !policy.hardware().is_empty();
+    let policy = policy.tpm();
     let (leaf, intermediates) = certificates.split_first().ok_or(AppraisalError::Certificate)?;
     if intermediates.len() > MAX_INTERMEDIATES {
         return Err(AppraisalError::Certificate);
@@ -40,7 +43,9 @@ pub(super) fn appraise_endorsement(
     let claimed = chain(leaf, intermediates, policy, now).map_err(AppraisalError::Chain)?;
     let tier = if is_software(&certificate) { Tier::SoftwareTpm } else { claimed };
     match &policy.endorsement_keys {
-        EndorsementKeys::Any if tier == Tier::SoftwareTpm => Err(AppraisalError::SoftwareTpmNotListed),
+        EndorsementKeys::Any if tier == Tier::SoftwareTpm && !inside_hardware => {
+            Err(AppraisalError::SoftwareTpmNotListed)
+        }
         EndorsementKeys::Any => Ok(tier),
         EndorsementKeys::Listed(listed) if listed.contains(&key.digest()) => Ok(tier),
         EndorsementKeys::Listed(_) => Err(AppraisalError::EndorsementKeyNotListed(key.digest())),

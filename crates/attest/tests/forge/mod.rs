@@ -167,6 +167,7 @@ impl Room {
                 reference_values: Vec::new(),
                 clock: Clock::Safe,
             },
+            hardware: std::collections::BTreeMap::new(),
         };
         let run = Digest::of(b"a run");
         let parts = parts(Purpose::WorkerRelease { agreement: Digest::of(b"an agreement"), run });

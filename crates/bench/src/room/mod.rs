@@ -297,6 +297,7 @@ fn policy(root: &[u8], machines: &[&Machine], role: &str, binary: &Digest) -> Re
             reference_values: vec![],
             clock: Clock::Unsafe,
         },
+        hardware: std::collections::BTreeMap::new(),
     })?)
 }
 

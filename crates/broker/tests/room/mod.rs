@@ -162,6 +162,7 @@ impl Machine {
                 reference_values: vec![],
                 clock: Clock::Unsafe,
             },
+            hardware: std::collections::BTreeMap::new(),
         })
         .unwrap()
     }

@@ -261,6 +261,7 @@ fn policy(roots: &[EndorsementRoot], prepared: &role::Prepared) -> Result<Apprai
             // A laptop may be switched off at any time, which leaves the clock unsafe; reset counts are compared all the same.
             clock: Clock::Unsafe,
         },
+        hardware: std::collections::BTreeMap::new(),
     })
     .map_err(LaunchError::Policy)
 }
