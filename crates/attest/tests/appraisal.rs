@@ -3,12 +3,16 @@
 
 mod forge;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use attest::{
-    AppraisalError, AppraisalPolicy, Bank, ChainFault, Clock, EndorsementKeys, Endorsements, Evidence, FormatError,
-    HashAlgorithm, PcrValue, PolicyDocument, PolicyError, ReferenceValue, Tier, Verifier,
+    AppraisalError, AppraisalPolicy, Bank, ChainFault, Clock, ConfidentialVmEvidence, EndorsementKeys, Endorsements,
+    Evidence, FormatError, HardwareEvidence, HardwareRule, HashAlgorithm, PcrValue, PolicyDocument, PolicyError,
+    ReferenceValue, Tier, Verifier,
     binding::Purpose,
     event_log::{EventLog, ReplayError},
     events::{Event, RoleName},
+    platform::{Anchors, HardwareIds, Platform, PlatformPolicy},
     tpm::{Activation, AkFault, EnrolledAk, Vouching},
 };
 use envelope::{Digest, SigningKey, statement::Signed};
@@ -31,6 +35,45 @@ fn evidence_in_which_all_is_right_passes_fifteen_steps() {
     let numbers: Vec<u8> = result.steps().iter().map(|step| step.number).collect();
     assert_eq!(numbers, (1..=15).collect::<Vec<u8>>());
     assert!(serde_json::to_string(&result).unwrap().contains("\"tier\":\"tpm\""));
+}
+
+#[test]
+fn hardware_that_is_asked_for_must_be_there_and_other_hardware_must_not() {
+    let values = BTreeSet::from(["00".to_owned()]);
+    let rule = HardwareRule {
+        anchors: Anchors::Makers,
+        policy: PlatformPolicy {
+            tier_floor: Tier::ConfidentialVm,
+            admits: BTreeSet::from(["affirmed".to_owned()]),
+            hardware: HardwareIds::Any,
+            measurements: BTreeMap::from([("measurement".to_owned(), values)]),
+        },
+    };
+    let appraise = |room: &Room, evidence: &Evidence| {
+        let policy = AppraisalPolicy::new(room.policy.clone()).unwrap();
+        Verifier::appraise(evidence, &Endorsements::tpm(room.enrolled.clone()), &room.binding(), &policy, now())
+    };
+    let mut room = Room::new();
+    let inside = |platform| {
+        let hardware = HardwareEvidence { platform, files: BTreeMap::new() };
+        Evidence::ConfidentialVm(ConfidentialVmEvidence { tpm: room.evidence(), hardware })
+    };
+    let (snp, tdx) = (inside(Platform::SevSnp), inside(Platform::Tdx));
+    assert_eq!(appraise(&room, &snp), Err(AppraisalError::HardwareUnexpected));
+    room.policy.hardware.insert(Platform::SevSnp, rule.clone());
+    let alone = Evidence::Tpm(room.evidence());
+    assert_eq!(appraise(&room, &alone), Err(AppraisalError::HardwareMissing));
+    assert_eq!(appraise(&room, &tdx), Err(AppraisalError::HardwareNotListed(Platform::Tdx)));
+    let refused = appraise(&room, &snp).unwrap_err();
+    assert!(matches!(refused, AppraisalError::Hardware(_)), "{refused:?}");
+    assert_eq!((refused.step(), refused.code()), (16, "hardware-refused"));
+    // Such a policy pins authorities of hardware, and at least one.
+    let nobody = HardwareRule { anchors: Anchors::Pinned(vec![]), ..rule.clone() };
+    room.policy.hardware.insert(Platform::SevSnp, nobody);
+    assert_eq!(AppraisalPolicy::new(room.policy.clone()), Err(PolicyError::NoAnchors(Platform::SevSnp)));
+    let nonsense = HardwareRule { anchors: Anchors::Pinned(vec![envelope::text::Bytes(vec![0x30])]), ..rule };
+    room.policy.hardware.insert(Platform::SevSnp, nonsense);
+    assert_eq!(AppraisalPolicy::new(room.policy.clone()), Err(PolicyError::Anchor(Platform::SevSnp)));
 }
 
 #[test]

@@ -124,9 +124,10 @@ fn hardware_rule(value: &Value<'_, '_>, files: Files<'_>) -> Result<(Platform, H
         PlatformPolicyError::UnknownAssurance(_) | PlatformPolicyError::ParsedOnly => {
             table.get("admits").as_ref().unwrap_or(&listed).fault(error)
         }
-        PlatformPolicyError::NoMeasurements | PlatformPolicyError::NoValue(_) | PlatformPolicyError::Digest => {
-            listed.fault(error)
-        }
+        PlatformPolicyError::NoMeasurements
+        | PlatformPolicyError::NoValue(_)
+        | PlatformPolicyError::NotHexadecimal(_)
+        | PlatformPolicyError::Digest => listed.fault(error),
     })?;
     Ok((platform, HardwareRule { anchors, policy }))
 }

@@ -50,6 +50,9 @@ pub enum PlatformPolicyError {
     /// A register that can never match.
     #[error("the policy accepts no value of `{0}`")]
     NoValue(String),
+    /// A value that can never be found, since it is not written as values are.
+    #[error("a value listed for `{0}` is not lower-case hexadecimal of whole bytes")]
+    NotHexadecimal(String),
     /// An assurance that does not exist.
     #[error("`{0}` is not an assurance")]
     UnknownAssurance(String),
@@ -164,6 +167,16 @@ impl PlatformPolicy {
         if let Some((name, _)) = self.measurements.iter().find(|(_, values)| values.is_empty()) {
             return Err(PlatformPolicyError::NoValue(name.clone()));
         }
+        let chips = match &self.hardware {
+            HardwareIds::Any => None,
+            HardwareIds::Listed(chips) => Some(("hardware", chips)),
+        };
+        let lists = self.measurements.iter().map(|(name, values)| (name.as_str(), values)).chain(chips);
+        for (name, values) in lists {
+            if !values.iter().all(|value| is_hexadecimal(value)) {
+                return Err(PlatformPolicyError::NotHexadecimal(name.chars().take(80).collect()));
+            }
+        }
         for name in &self.admits {
             match name.as_str() {
                 "affirmed" | "conditional" | "out-of-date" | "signature-only" | "revocation-unknown" => {}
@@ -173,6 +186,10 @@ impl PlatformPolicy {
         }
         canonical::digest(self).map_err(|_| PlatformPolicyError::Digest)
     }
+}
+
+fn is_hexadecimal(value: &str) -> bool {
+    value.len().is_multiple_of(2) && value.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn affirmed_only() -> BTreeSet<String> {
@@ -239,6 +256,18 @@ mod tests {
         assert_eq!(refused(|policy| drop(policy.measurements.insert("measurement".to_owned(), set(&[])))), Some(empty));
         let missing = Unfit::MeasurementMissing("rtmr0".to_owned());
         assert_eq!(refused(|policy| drop(policy.measurements.insert("rtmr0".to_owned(), set(&["00"])))), Some(missing));
+    }
+
+    #[test]
+    fn values_that_can_never_be_found_are_no_policy() {
+        for bad in ["0G", "0", "AB", "…"] {
+            let measured = Unfit::Policy(PlatformPolicyError::NotHexadecimal("measurement".to_owned()));
+            let change =
+                |policy: &mut PlatformPolicy| drop(policy.measurements.insert("measurement".to_owned(), set(&[bad])));
+            assert_eq!(refused(change), Some(measured));
+            let chip = Unfit::Policy(PlatformPolicyError::NotHexadecimal("hardware".to_owned()));
+            assert_eq!(refused(|policy| policy.hardware = HardwareIds::Listed(set(&[bad]))), Some(chip));
+        }
     }
 
     #[test]
