@@ -189,6 +189,19 @@ impl<'a> Certificate<'a> {
         verify_with(self.key(), algorithm, message, signature)
     }
 
+    /// Whether `signer`, which need not be an authority, signed this certificate under its own name.
+    ///
+    /// # Errors
+    /// [`CertificateFault::Issuer`], [`CertificateFault::Signature`], [`CertificateFault::Algorithm`], [`CertificateFault::CriticalExtension`].
+    pub fn check_signed_by(&self, signer: &Certificate<'_>) -> Result<(), CertificateFault> {
+        self.check_extensions()?;
+        if self.parsed.issuer().as_raw() != signer.parsed.subject().as_raw() {
+            return Err(CertificateFault::Issuer);
+        }
+        let tbs = self.parsed.tbs_certificate.as_ref();
+        signer.verifies(&self.parsed.signature_algorithm, tbs, &self.parsed.signature_value.data)
+    }
+
     /// One link: whether `issuer`, at `depth` certificates above the leaf, issued this certificate.
     fn check_issued_by(&self, issuer: &Certificate<'_>, below: usize) -> Result<(), CertificateFault> {
         if self.parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
@@ -280,6 +293,21 @@ impl TrustAnchor {
 }
 
 impl<'a> RevocationList<'a> {
+    /// The DER of a list that may be PEM.
+    ///
+    /// # Errors
+    /// [`CertificateFault::Malformed`].
+    pub fn der(list: &[u8]) -> Result<Vec<u8>, CertificateFault> {
+        if list.len() > MAX_CRL {
+            return Err(CertificateFault::Malformed);
+        }
+        if list.first() == Some(&0x30) {
+            return Ok(list.to_vec());
+        }
+        let (_, pem) = x509_parser::pem::parse_x509_pem(list).map_err(|_| CertificateFault::Malformed)?;
+        Ok(pem.contents)
+    }
+
     /// Parses a CRL (DER) and checks that `issuer` signed it and that `now` lies between its updates.
     ///
     /// # Errors

@@ -1,0 +1,153 @@
+//! Keystone, Hygon CSV and IBM Secure Execution: real and synthetic Evidence, each changed in one thing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::path::Path;
+
+use attest::{
+    certificate::{CertificateFault, TrustAnchor},
+    hygon::{self, CsvError, CsvEvidence, HYGON_ROOT, Link},
+    ibm::{self, HostKeyDocument, IbmError},
+    keystone::{self, KeystoneError},
+    platform::{Assurance, Refusal},
+};
+use jiff::Timestamp;
+
+/// A file of the corpus, or `None` where it is not here.
+fn corpus(path: &str) -> Option<Vec<u8>> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var("GLOVEBOX_VECTORS").unwrap_or_else(|_| "../shared/vectors".to_owned());
+    let folder = workspace.join(folder);
+    let found = std::fs::read(folder.join(path)).ok();
+    if found.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "no test vectors at {}", folder.display());
+        println!("skipped: no test vectors at {}", folder.display());
+    }
+    found
+}
+
+fn now() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    changed[bit / 8] ^= 1 << (bit % 8);
+    changed
+}
+
+fn keystone() -> Option<(Vec<u8>, [u8; 32])> {
+    let report = corpus("keystone/synthetic-a/report.bin")?;
+    let key = corpus("keystone/synthetic-a/dev_public_key.bin")?.try_into().unwrap();
+    Some((report, key))
+}
+
+#[test]
+fn a1_every_bit_of_a_keystone_report_is_signed_or_must_be_zero() {
+    let Some((report, key)) = keystone() else { return };
+    let genuine = keystone::examine(&report, &[key], now()).unwrap();
+    assert_eq!(genuine.bound(), b"nonce-1234");
+    for bit in 0..report.len() * 8 {
+        assert!(keystone::examine(&flipped(&report, bit), &[key], now()).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a2_a_keystone_report_of_another_size_is_malformed() {
+    let Some((report, key)) = keystone() else { return };
+    for size in 0..report.len() {
+        let refused = keystone::examine(&report[..size], &[key], now()).unwrap_err();
+        assert!(refused.is_malformed(), "{size}: {refused:?}");
+    }
+    let longer = [report.as_slice(), &[0]].concat();
+    assert!(keystone::examine(&longer, &[key], now()).unwrap_err().is_malformed());
+}
+
+#[test]
+fn a_keystone_device_that_nobody_pinned_is_refused() {
+    let Some((report, key)) = keystone() else { return };
+    assert_eq!(keystone::examine(&report, &[], now()), Err(KeystoneError::DeviceKey));
+    assert_eq!(keystone::examine(&report, &[[7; 32]], now()), Err(KeystoneError::DeviceKey));
+    assert!(keystone::examine(&report, &[[7; 32], key], now()).is_ok());
+    let hash = 64 + 8 + 1024 + 64;
+    assert_eq!(keystone::examine(&flipped(&report, hash * 8), &[key], now()), Err(KeystoneError::MonitorSignature));
+    assert_eq!(keystone::examine(&flipped(&report, 0), &[key], now()), Err(KeystoneError::EnclaveSignature));
+    assert_eq!(keystone::examine(&flipped(&report, 1000 * 8), &[key], now()), Err(KeystoneError::UnsignedData));
+}
+
+fn csv() -> Option<CsvEvidence> {
+    let file = |name: &str| corpus(&format!("hygon-csv/csv-rs-report/{name}"));
+    Some(CsvEvidence { report: file("report.bin")?, cek: file("cek.cert")?, hsk: file("hsk.cert")? })
+}
+
+#[test]
+fn a1_every_byte_of_a_csv_report_is_signed_or_under_its_mac() {
+    let Some(evidence) = csv() else { return };
+    let genuine = hygon::examine(&evidence, HYGON_ROOT, now()).unwrap();
+    assert_eq!((genuine.assurance(), genuine.bound().len()), (Assurance::Affirmed, 64));
+    assert_eq!(genuine.claim("serial"), Some("NZA9T14052605"));
+    for at in 0..evidence.report.len() {
+        let changed = CsvEvidence { report: flipped(&evidence.report, at * 8 + at % 8), ..evidence.clone() };
+        assert!(hygon::examine(&changed, HYGON_ROOT, now()).is_err(), "byte {at}");
+    }
+    let changed = CsvEvidence { report: flipped(&evidence.report, 0), ..evidence.clone() };
+    assert_eq!(hygon::examine(&changed, HYGON_ROOT, now()), Err(CsvError::Signature));
+    let changed = CsvEvidence { report: flipped(&evidence.report, 2430 * 8), ..evidence };
+    assert_eq!(hygon::examine(&changed, HYGON_ROOT, now()), Err(CsvError::Mac));
+}
+
+#[test]
+fn the_keys_above_a_csv_report_lead_to_the_pinned_root() {
+    let Some(evidence) = csv() else { return };
+    let root = flipped(HYGON_ROOT, 0x240 * 8);
+    assert_eq!(hygon::examine(&evidence, &root, now()), Err(CsvError::Chain(Link::Root)));
+    let hsk = CsvEvidence { hsk: flipped(&evidence.hsk, 0x10 * 8), ..evidence.clone() };
+    assert_eq!(hygon::examine(&hsk, HYGON_ROOT, now()), Err(CsvError::Chain(Link::SigningKey)));
+    let cek = CsvEvidence { cek: flipped(&evidence.cek, 0x1A4 * 8), ..evidence.clone() };
+    assert_eq!(hygon::examine(&cek, HYGON_ROOT, now()), Err(CsvError::Chain(Link::ChipKey)));
+    for part in [&evidence.report, &evidence.cek, &evidence.hsk] {
+        for size in (0..part.len()).step_by(7) {
+            let cut = part[..size].to_vec();
+            for changed in [
+                CsvEvidence { report: cut.clone(), ..evidence.clone() },
+                CsvEvidence { cek: cut.clone(), ..evidence.clone() },
+                CsvEvidence { hsk: cut, ..evidence.clone() },
+            ] {
+                assert!(hygon::examine(&changed, HYGON_ROOT, now()).unwrap_err().is_malformed());
+            }
+        }
+    }
+}
+
+fn host_key() -> Option<(HostKeyDocument, Vec<TrustAnchor>)> {
+    let file = |name: &str| corpus(&format!("ibm-se/good/{name}"));
+    let evidence = HostKeyDocument {
+        document: file("host.crt")?,
+        signing_key: file("ibm.crt")?,
+        intermediates: vec![file("inter_ca.crt")?],
+        list: file("ibm.crl")?,
+        authority_lists: vec![file("inter_ca.crl")?, file("root_ca.crl")?],
+    };
+    Some((evidence, vec![TrustAnchor::pin(&file("root_ca.crt")?).unwrap()]))
+}
+
+#[test]
+fn a_host_key_document_needs_every_list_and_a_pinned_authority() {
+    let Some((evidence, anchors)) = host_key() else { return };
+    let examine = |evidence: &HostKeyDocument| ibm::examine(evidence, &anchors, now());
+    assert_eq!(examine(&evidence).unwrap().bound(), b"");
+    let nobody = ibm::examine(&evidence, &[], now()).unwrap_err();
+    assert_eq!(nobody.code(), "root-not-trusted");
+    let unlisted = HostKeyDocument { authority_lists: vec![], ..evidence.clone() };
+    assert!(matches!(examine(&unlisted), Err(IbmError::ListMissing(_))));
+    // The list of another issuer is not the signing key's.
+    let other = HostKeyDocument { list: evidence.authority_lists[0].clone(), ..evidence.clone() };
+    assert_eq!(examine(&other), Err(IbmError::List(CertificateFault::Issuer)));
+    // A certificate that IBM's authority issued to something else than the signing service signs no documents.
+    let promoted =
+        HostKeyDocument { signing_key: evidence.intermediates[0].clone(), intermediates: vec![], ..evidence.clone() };
+    assert_eq!(examine(&promoted), Err(IbmError::SigningService));
+    let early = ibm::examine(&evidence, &anchors, "2020-01-01T00:00:00Z".parse().unwrap()).unwrap_err();
+    assert_eq!(early.code(), "not-yet-valid");
+    let nothing = HostKeyDocument { document: b"nothing".to_vec(), ..evidence };
+    assert!(examine(&nothing).unwrap_err().is_malformed());
+}
