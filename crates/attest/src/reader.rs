@@ -100,6 +100,10 @@ impl<'a> Reader<'a> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
+    pub(crate) fn u64_le(&mut self) -> Result<u64, FormatError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
     /// A TPM2B: two big-endian bytes of length, then that many bytes.
     pub(crate) fn sized(&mut self) -> Result<&'a [u8], FormatError> {
         let size = self.u16()?;

@@ -1,7 +1,93 @@
 //! Cases of the kind `snp`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use attest::{
+    platform::{Assurance, HardwareIds, PlatformPolicy},
+    snp::{Generation, SigningKey, SnpEvidence, SnpGenuine, SnpPolicy, Tcb, anchors, examine, examine_authorities},
+};
+use serde_json::Value;
+
 use crate::{Case, Report};
 
 pub(super) fn run(case: &Case) -> Result<Report, String> {
-    Err(format!("{}: no examination of this kind yet", case.id))
+    let [vcek, vlek, chain] = [case.file("vcek")?, case.file("vlek")?, case.file("cert_chain")?];
+    let list = case.file("crl")?;
+    if !case.has("report") {
+        return authorities(case, vcek.as_deref(), chain, list.as_deref());
+    }
+    let report = case.need("report")?;
+    let key = vcek.as_deref().or(vlek.as_deref());
+    let evidence = SnpEvidence { report: &report, key, chain: chain.as_deref(), list: list.as_deref() };
+    Ok(match examine(&evidence, &anchors(), case.now()) {
+        Ok(genuine) => used(case, genuine)?,
+        Err(error) => Report::refused(&error),
+    })
+}
+
+/// What the case's verifier asks for beyond a genuine report.
+fn used(case: &Case, snp: SnpGenuine) -> Result<Report, String> {
+    let report = Report::genuine(snp.genuine());
+    let mut genuine = snp.genuine().clone();
+    if let Some(floor) = case.policy.get("min_tcb") {
+        let lenient = lenient(snp.generation(), floor, snp.report().vmpl)?;
+        match snp.admit(&lenient) {
+            Ok(admitted) => genuine = admitted,
+            Err(unfit) => return Ok(Report::coded(unfit.code(), unfit.to_string(), false)),
+        }
+    }
+    let expected = case.asks("expected_report_data").map(hex::decode).transpose().map_err(|error| error.to_string())?;
+    let measurement = case.asks("expected_measurement");
+    if expected.is_none() && measurement.is_none() {
+        return Ok(report);
+    }
+    let bound = expected.unwrap_or_else(|| genuine.bound().to_vec());
+    let actual = genuine.register("measurement").map(hex::encode).unwrap_or_default();
+    let accepted = BTreeSet::from([measurement.map_or(actual, str::to_owned)]);
+    let policy = PlatformPolicy {
+        tier_floor: attest::Tier::ConfidentialVm,
+        admits: BTreeSet::from([Assurance::Affirmed.name().to_owned()]),
+        hardware: HardwareIds::Any,
+        measurements: BTreeMap::from([("measurement".to_owned(), accepted)]),
+    };
+    Ok(match genuine.appraise(&bound, &policy) {
+        Ok(_) => report,
+        Err(unfit) => Report::coded(unfit.code(), unfit.to_string(), false),
+    })
+}
+
+/// A policy that asks for the floor alone: which machines are acceptable otherwise is not what these cases are about.
+fn lenient(generation: Generation, floor: &Value, vmpl: u32) -> Result<SnpPolicy, String> {
+    let level = |name: &str| floor.get(name).and_then(Value::as_u64).and_then(|level| u8::try_from(level).ok());
+    let need = |name: &str| level(name).ok_or_else(|| format!("the floor has no `{name}`"));
+    let floor = Tcb {
+        fmc: level("fmc"),
+        bootloader: need("bl")?,
+        tee: need("tee")?,
+        snp: need("snp")?,
+        microcode: need("ucode")?,
+    };
+    Ok(SnpPolicy {
+        generations: BTreeSet::from([generation]),
+        minimum_tcb: BTreeMap::from([(generation, floor)]),
+        vmpl: BTreeSet::from([vmpl]),
+        signing_keys: BTreeSet::from([SigningKey::Vcek, SigningKey::Vlek]),
+        revocation_list: false,
+    })
+}
+
+/// Cases of certificates alone.
+fn authorities(case: &Case, key: Option<&[u8]>, chain: Option<Vec<u8>>, list: Option<&[u8]>) -> Result<Report, String> {
+    let bundle = match chain {
+        Some(chain) => chain,
+        None => [case.need("ask")?, case.need("ark")?].concat(),
+    };
+    let outcome = match key {
+        Some(key) => attest::snp::examine_key(key, &bundle, &anchors(), case.now()),
+        None => examine_authorities(&bundle, list, &anchors(), case.now()),
+    };
+    Ok(match outcome {
+        Ok(()) => Report::accepted(Assurance::Affirmed, Vec::new()),
+        Err(error) => Report::refused(&error),
+    })
 }
