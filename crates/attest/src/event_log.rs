@@ -104,10 +104,33 @@ impl EventLog {
         let mut reader = Reader::new(LOG, bytes);
         let first = legacy_entry(&mut reader)?;
         if first.kind == EV_NO_ACTION && first.data.starts_with(SPEC_ID_03) {
+            if first.pcr != 0 {
+                return Err(reader.refuse("register of the first event", first.pcr));
+            }
             EventLog::parse_agile(&first, reader)
         } else {
             EventLog::parse_legacy(first, reader)
         }
+    }
+
+    /// Parses the log area of a confidential machine (CCEL, UEFI 2.10 section 38.4): crypto-agile, its first event in register 1, the rest of the area
+    /// filled with `FF`.
+    ///
+    /// # Errors
+    /// As [`EventLog::parse`].
+    pub fn parse_area(bytes: &[u8]) -> Result<EventLog, FormatError> {
+        if bytes.len() > MAX_LOG {
+            return Err(FormatError::TooLarge { structure: LOG, size: bytes.len(), limit: MAX_LOG });
+        }
+        let mut reader = Reader::new(LOG, bytes);
+        let first = legacy_entry(&mut reader)?;
+        if first.kind != EV_NO_ACTION || !first.data.starts_with(SPEC_ID_03) {
+            return Err(reader.refuse("type of the first event", first.kind));
+        }
+        if first.pcr > 1 {
+            return Err(reader.refuse("register of the first event", first.pcr));
+        }
+        EventLog::parse_agile(&first, reader)
     }
 
     /// The log's bytes. Parsing them gives an equal log.
@@ -215,13 +238,16 @@ impl EventLog {
         Ok(())
     }
 
+    /// Whether events of this type promise that their digest is the hash of their data.
+    pub const fn promises_data(kind: u32) -> bool {
+        let [separator, variable, gpt, action] = DIGEST_OF_DATA;
+        kind == separator || kind == variable || kind == gpt || kind == action
+    }
+
     fn parse_agile(first: &Entry, mut reader: Reader<'_>) -> Result<EventLog, FormatError> {
-        if first.pcr != 0 {
-            return Err(reader.refuse("register of the first event", first.pcr));
-        }
         let (algorithms, vendor) = parse_header(&first.data)?;
         let mut entries = Vec::new();
-        while !reader.is_empty() {
+        while !reader.is_empty() && !reader.is_filled_with(0xFF) {
             entries.push(agile_entry(&mut reader, &algorithms)?);
         }
         Ok(EventLog { format: LogFormat::CryptoAgile, algorithms, vendor, entries })

@@ -18,6 +18,8 @@ pub enum HashAlgorithm {
     Sha384,
     /// `0x000D`.
     Sha512,
+    /// `0x0012`; in logs of Chinese platforms.
+    Sm3,
 }
 
 /// A PCR bank that a policy may name.
@@ -38,6 +40,7 @@ impl HashAlgorithm {
             0x000B => Some(HashAlgorithm::Sha256),
             0x000C => Some(HashAlgorithm::Sha384),
             0x000D => Some(HashAlgorithm::Sha512),
+            0x0012 => Some(HashAlgorithm::Sm3),
             _ => None,
         }
     }
@@ -49,6 +52,7 @@ impl HashAlgorithm {
             HashAlgorithm::Sha256 => 0x000B,
             HashAlgorithm::Sha384 => 0x000C,
             HashAlgorithm::Sha512 => 0x000D,
+            HashAlgorithm::Sm3 => 0x0012,
         }
     }
 
@@ -59,6 +63,7 @@ impl HashAlgorithm {
             HashAlgorithm::Sha256 => 32,
             HashAlgorithm::Sha384 => 48,
             HashAlgorithm::Sha512 => 64,
+            HashAlgorithm::Sm3 => 32,
         }
     }
 
@@ -69,6 +74,7 @@ impl HashAlgorithm {
             HashAlgorithm::Sha256 => "sha256",
             HashAlgorithm::Sha384 => "sha384",
             HashAlgorithm::Sha512 => "sha512",
+            HashAlgorithm::Sm3 => "sm3",
         }
     }
 
@@ -79,6 +85,7 @@ impl HashAlgorithm {
             HashAlgorithm::Sha256 => &digest::SHA256,
             HashAlgorithm::Sha384 => &digest::SHA384,
             HashAlgorithm::Sha512 => &digest::SHA512,
+            HashAlgorithm::Sm3 => return sm3(parts),
         };
         let mut context = digest::Context::new(algorithm);
         for part in parts {
@@ -101,4 +108,11 @@ impl Bank {
             Bank::Sha384 => HashAlgorithm::Sha384,
         }
     }
+}
+
+fn sm3(parts: &[&[u8]]) -> Vec<u8> {
+    use sm3::Digest as _;
+    let mut hash = sm3::Sm3::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().to_vec()
 }

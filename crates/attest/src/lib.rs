@@ -17,6 +17,7 @@ pub mod arm;
 pub mod azure;
 pub mod binding;
 mod cbor;
+pub mod ccel;
 pub mod certificate;
 mod confidential_vm;
 pub mod corim;

@@ -127,6 +127,12 @@ impl<'a> Reader<'a> {
         self.take(usize::from(size))
     }
 
+    /// Whether nothing remains but at least four bytes of this value: the unused part of an area.
+    pub(crate) fn is_filled_with(&self, value: u8) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        rest.len() >= 4 && rest.iter().all(|byte| *byte == value)
+    }
+
     /// Whether all bytes have been read.
     pub(crate) const fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()

@@ -10,11 +10,13 @@ mod endorsement;
 mod public;
 mod quote;
 mod signature;
+mod vtpm;
 
 pub use activation::{Activation, EnrolledAk, Enrolment, KeyClaim, Vouching};
 pub use appraise::check_quote;
 pub use public::{AkFault, AkPublic, Curve, EkPublic, PublicKey, TpmName, TpmPublic};
 pub use quote::{PcrSelection, Quote, QuoteError};
 pub use signature::{Scheme, Signature};
+pub use vtpm::{CheckedQuote, QuoteEvidence, QuoteFault, examine};
 
 pub(crate) use appraise::appraise;

@@ -1,7 +1,21 @@
 //! Cases of the kind `azure-snp-vtpm`.
 
+use attest::{
+    azure::{SnpEndorsements, examine_snp},
+    snp,
+};
+
+use super::quotes::{QuoteFiles, used};
 use crate::{Case, Report};
 
 pub(super) fn run(case: &Case) -> Result<Report, String> {
-    Err(format!("{}: no examination of this kind yet", case.id))
+    let report = case.need("hcl_report")?;
+    let quote = QuoteFiles::read(case, "tpm_")?;
+    let [key, chain, list] = [case.file("vcek")?, case.file("cert_chain")?, case.file("crl")?];
+    let endorsements = SnpEndorsements { key: key.as_deref(), chain: chain.as_deref(), list: list.as_deref() };
+    let evidence = quote.as_ref().map(QuoteFiles::evidence);
+    match examine_snp(&report, evidence.as_ref(), &endorsements, &snp::anchors(), case.now()) {
+        Ok(genuine) => used(case, &genuine),
+        Err(error) => Ok(Report::refused(&error)),
+    }
 }

@@ -21,6 +21,7 @@ mod nvidia_gpu;
 mod nvidia_rim;
 mod nvidia_switch;
 mod psa;
+mod quotes;
 mod risc0;
 mod sgx;
 mod snp;

@@ -1,0 +1,257 @@
+//! Event logs of confidential machines: what was extended into a trust domain's run-time registers.
+//!
+//! There are two forms: the log area that the firmware leaves (CCEL, UEFI 2.10 section 38.4), whose registers 1 to 4 are RTMR0 to RTMR3, and the JSON list that
+//! agents inside keep. Either is held against the registers of a report: the replay must give the values that were reported. As with
+//! a TPM's log that proves the digests and not the data; [`CcEventLog::check_data`] says where the data is vouched for, too.
+//! IMA's measurements may follow the firmware's in RTMR2 ([`CcEventLog::continue_with`]).
+//!
+//! A log that replays can still be one that was made to look trusted: an event that closes the start, `system-ready`, must stand there
+//! once (case T9), and what follows it was not there at the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::{
+    HashAlgorithm,
+    event_log::{EventLog, MAX_LOG},
+    ima::MeasurementList,
+    reader::FormatError,
+};
+
+/// A log whose events went into RTMR0 to RTMR3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CcEventLog {
+    bank: HashAlgorithm,
+    events: Vec<CcEvent>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CcEvent {
+    /// 0 to 3.
+    pub rtmr: u8,
+    /// The event type.
+    pub kind: u32,
+    /// The name of an event of an agent inside; empty for the firmware's.
+    pub name: String,
+    /// What was extended.
+    pub digest: Vec<u8>,
+    /// Its data, vouched for only where [`CcEvent::is_measured`].
+    pub data: Vec<u8>,
+}
+
+/// Why a log does not stand for its registers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CcelError {
+    /// The area does not parse.
+    #[error("the event log cannot be read")]
+    Malformed(#[source] FormatError),
+    /// The list is not one.
+    #[error("the event list is not the JSON that it should be")]
+    Json,
+    /// More than one bank, or one of an unknown hash.
+    #[error("the event log has not exactly one known bank")]
+    Bank,
+    /// An event in a register that does not exist.
+    #[error("event {index} of the log is in register {register}, which does not exist")]
+    Register {
+        /// Counted from zero.
+        index: usize,
+        /// As the log numbers it.
+        register: u32,
+    },
+    /// The replay is not what was reported.
+    #[error("the event log does not replay to RTMR{0}")]
+    Replay(u8),
+    /// A closing event twice.
+    #[error("event {index} closes RTMR{rtmr} a second time")]
+    ClosedTwice {
+        /// Counted from zero.
+        index: usize,
+        /// The register.
+        rtmr: u8,
+    },
+    /// Data that its digest does not vouch for.
+    #[error("event {index} of the log, in RTMR{rtmr}: the digest is not that of the event's data")]
+    Data {
+        /// Counted from zero.
+        index: usize,
+        /// The register.
+        rtmr: u8,
+    },
+}
+
+impl CcEventLog {
+    /// Parses a log area, or a JSON list of events.
+    ///
+    /// # Errors
+    /// [`CcelError`].
+    pub fn parse(bytes: &[u8]) -> Result<CcEventLog, CcelError> {
+        match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'[') => CcEventLog::parse_list(bytes),
+            _ => CcEventLog::parse_area(bytes),
+        }
+    }
+
+    fn parse_area(bytes: &[u8]) -> Result<CcEventLog, CcelError> {
+        let log = EventLog::parse_area(bytes).map_err(CcelError::Malformed)?;
+        let banks = log.banks();
+        let [bank] = banks.as_slice() else { return Err(CcelError::Bank) };
+        let mut events = Vec::new();
+        for (index, entry) in log.entries().iter().enumerate().filter(|(_, entry)| entry.kind != EV_NO_ACTION) {
+            let register = CcelError::Register { index, register: entry.pcr };
+            let rtmr = entry.pcr.checked_sub(1).filter(|rtmr| *rtmr < 4).ok_or(register)?;
+            let digest = entry.digest(*bank).ok_or(CcelError::Bank)?.to_vec();
+            let rtmr = u8::try_from(rtmr).unwrap_or(u8::MAX);
+            events.push(CcEvent { rtmr, kind: entry.kind, name: String::new(), digest, data: entry.data.clone() });
+        }
+        Ok(CcEventLog { bank: *bank, events })
+    }
+
+    fn parse_list(bytes: &[u8]) -> Result<CcEventLog, CcelError> {
+        if bytes.len() > MAX_LOG {
+            let too_large = FormatError::TooLarge { structure: "the event list", size: bytes.len(), limit: MAX_LOG };
+            return Err(CcelError::Malformed(too_large));
+        }
+        let list: Vec<Listed> = serde_json::from_slice(bytes).map_err(|_| CcelError::Json)?;
+        let bank = HashAlgorithm::Sha384;
+        let mut events = Vec::new();
+        for (index, listed) in list.into_iter().enumerate() {
+            let rtmr = u8::try_from(listed.imr).ok().filter(|rtmr| *rtmr < 4);
+            let rtmr = rtmr.ok_or(CcelError::Register { index, register: listed.imr })?;
+            let digest = hex::decode(&listed.digest).map_err(|_| CcelError::Json)?;
+            if digest.len() != bank.size() {
+                return Err(CcelError::Json);
+            }
+            let data = hex::decode(&listed.event_payload).map_err(|_| CcelError::Json)?;
+            events.push(CcEvent { rtmr, kind: listed.event_type, name: listed.event, digest, data });
+        }
+        Ok(CcEventLog { bank, events })
+    }
+
+    /// Adds IMA's measurements, which a kernel extends into RTMR2 after the firmware's events.
+    pub fn continue_with(&mut self, list: &MeasurementList) {
+        let bank = self.bank;
+        self.events.extend(list.entries().iter().map(|entry| CcEvent {
+            rtmr: 2,
+            kind: IMA,
+            name: entry.template().to_owned(),
+            digest: entry.extended(bank),
+            data: Vec::new(),
+        }));
+    }
+
+    /// The hash of its digests.
+    pub const fn bank(&self) -> HashAlgorithm {
+        self.bank
+    }
+
+    /// The events in order.
+    pub fn events(&self) -> &[CcEvent] {
+        &self.events
+    }
+
+    /// The value of each register that has an event.
+    pub fn replay(&self) -> BTreeMap<u8, Vec<u8>> {
+        let mut registers = BTreeMap::new();
+        for event in &self.events {
+            let register = registers.entry(event.rtmr).or_insert_with(|| vec![0; self.bank.size()]);
+            *register = self.bank.extend(register, &event.digest);
+        }
+        registers
+    }
+
+    /// Holds the log against reported registers, RTMR0 first: each that has an event must have the replayed value.
+    ///
+    /// # Errors
+    /// [`CcelError::Replay`] for the first that has not.
+    pub fn check_replay(&self, reported: &[&[u8]]) -> Result<(), CcelError> {
+        for (rtmr, value) in self.replay() {
+            if reported.get(usize::from(rtmr)).is_none_or(|reported| *reported != value.as_slice()) {
+                return Err(CcelError::Replay(rtmr));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that an agent's `system-ready`, which closes the start of a register, stands there once. (Firmware has one or several separators in
+    /// RTMR0, so their number says nothing.)
+    ///
+    /// # Errors
+    /// [`CcelError::ClosedTwice`].
+    pub fn check_order(&self) -> Result<(), CcelError> {
+        let mut closed = BTreeSet::new();
+        for (index, event) in self.events.iter().enumerate() {
+            if closed.contains(&event.rtmr) && event.name == SYSTEM_READY {
+                return Err(CcelError::ClosedTwice { index, rtmr: event.rtmr });
+            }
+            if event.name == SYSTEM_READY {
+                closed.insert(event.rtmr);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the data of every event whose type promises it hashes to its digest.
+    ///
+    /// # Errors
+    /// [`CcelError::Data`].
+    pub fn check_data(&self) -> Result<(), CcelError> {
+        for (index, event) in self.events.iter().enumerate() {
+            if EventLog::promises_data(event.kind) && event.name.is_empty() && !event.is_measured(self.bank) {
+                return Err(CcelError::Data { index, rtmr: event.rtmr });
+            }
+            if event.kind == AGENT_EVENT && !event.is_measured(self.bank) {
+                return Err(CcelError::Data { index, rtmr: event.rtmr });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CcEvent {
+    /// Whether the digest vouches for the data: of the firmware the hash of the data, of an agent that of type, name and data with colons between.
+    pub fn is_measured(&self, bank: HashAlgorithm) -> bool {
+        let expected = if self.kind == AGENT_EVENT {
+            bank.hash(&[&self.kind.to_le_bytes(), b":", self.name.as_bytes(), b":", &self.data])
+        } else {
+            bank.hash(&[&self.data])
+        };
+        expected == self.digest
+    }
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    imr: u32,
+    event_type: u32,
+    digest: String,
+    event: String,
+    event_payload: String,
+}
+
+impl CcelError {
+    /// The word for the reason.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            CcelError::Malformed(FormatError::Truncated { .. }) => "log-truncated",
+            CcelError::Malformed(_) | CcelError::Json | CcelError::Bank | CcelError::Register { .. } => "log-malformed",
+            CcelError::Replay(_) => "replay-mismatch",
+            CcelError::ClosedTwice { .. } => "closed-twice",
+            CcelError::Data { .. } => "event-data-mismatch",
+        }
+    }
+
+    /// Whether the bytes are not even a log.
+    pub const fn is_malformed(&self) -> bool {
+        matches!(self, CcelError::Malformed(_) | CcelError::Json | CcelError::Bank | CcelError::Register { .. })
+    }
+}
+
+const EV_NO_ACTION: u32 = 3;
+/// The type that dstack's agent gives its events.
+const AGENT_EVENT: u32 = 0x0800_0001;
+/// Not an event type: marks what IMA extended.
+const IMA: u32 = u32::MAX;
+const SYSTEM_READY: &str = "system-ready";

@@ -1,0 +1,300 @@
+//! A quote of a TPM as Evidence of its own: by a key that somebody vouches for, over registers that are shown.
+//!
+//! This is what a quote proves wherever its key comes from: [`QuoteEvidence::check`] takes the attestation key as an argument, and who
+//! vouches for it is told by the caller (a certificate chain, the report of a confidential machine, an enrolment). The signature
+//! comes in three spellings in the field: TPMT_SIGNATURE, bare RSA, or ECDSA in DER; each is brought to the first, and the key decides
+//! which schemes can be meant. Registers of the SHA-1 bank are shown as claims and offered to no policy.
+
+use jiff::Timestamp;
+use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
+
+use super::{Curve, PublicKey, Quote, check_quote};
+use crate::{
+    AppraisalError, HashAlgorithm, PcrValue, Tier,
+    event_log::{EventLog, ReplayError},
+    platform::{Assurance, Claim, Genuine, Platform, Refusal, Register, Steps, claim, claim_hex},
+    reader::FormatError,
+};
+
+/// A quote with its registers.
+#[derive(Debug, Clone, Copy)]
+pub struct QuoteEvidence<'a> {
+    /// TPMS_ATTEST.
+    pub message: &'a [u8],
+    /// The signature: TPMT_SIGNATURE, bare RSA, or ECDSA in DER.
+    pub signature: &'a [u8],
+    /// The value of every selected register.
+    pub pcrs: &'a [PcrValue],
+    /// The firmware's log, where there is one.
+    pub event_log: Option<&'a [u8]>,
+}
+
+/// Why a quote is refused. Numbers are the steps of `docs/spec/platforms/tpm.md`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuoteFault {
+    /// Step 1: the key is no key of a kind that is accepted.
+    #[error("the attestation key is not RSA of at least 2048 bits with exponent 65537, nor on P-256 or P-384")]
+    Key,
+    /// Step 1: the signature is no signature of that key's kind.
+    #[error("the signature is not one that this key could make")]
+    SignatureForm,
+    /// Steps 2 to 4.
+    #[error("the quote does not hold")]
+    Quote(#[source] AppraisalError),
+    /// Step 5: the log is no log.
+    #[error("the event log cannot be read")]
+    Log(#[source] FormatError),
+    /// Step 5: the log replays to other values.
+    #[error("the event log does not replay to register {0}")]
+    Replay(u8),
+    /// Step 5: the log cannot be replayed, or its data is not what was measured.
+    #[error("the event log does not stand for the registers")]
+    LogReplay(#[source] ReplayError),
+}
+
+impl Refusal for QuoteFault {
+    fn step(&self) -> u8 {
+        match self {
+            QuoteFault::Key | QuoteFault::SignatureForm => 1,
+            QuoteFault::Quote(AppraisalError::Signature) => 2,
+            QuoteFault::Quote(AppraisalError::PcrDigest) => 4,
+            QuoteFault::Quote(AppraisalError::PcrValueMissing { .. } | AppraisalError::PcrValueUnexpected { .. }) => 4,
+            QuoteFault::Quote(_) => 3,
+            QuoteFault::Log(_) | QuoteFault::Replay(_) | QuoteFault::LogReplay(_) => 5,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            QuoteFault::Key => "attestation-key-unfit",
+            QuoteFault::SignatureForm | QuoteFault::Quote(AppraisalError::Signature) => "signature-invalid",
+            QuoteFault::Quote(AppraisalError::PcrDigest) => "pcr-digest-mismatch",
+            QuoteFault::Quote(AppraisalError::PcrValueMissing { .. } | AppraisalError::PcrValueUnexpected { .. }) => {
+                "pcr-values-mismatch"
+            }
+            QuoteFault::Quote(AppraisalError::Malformed(_)) => "quote-malformed",
+            QuoteFault::Quote(_) => "not-a-quote",
+            QuoteFault::Log(FormatError::Truncated { .. }) => "log-truncated",
+            QuoteFault::Log(_) => "log-malformed",
+            QuoteFault::LogReplay(ReplayError::Data { .. }) => "event-data-mismatch",
+            QuoteFault::Replay(_) | QuoteFault::LogReplay(_) => "event-log-replay-mismatch",
+        }
+    }
+
+    fn is_malformed(&self) -> bool {
+        matches!(self, QuoteFault::Quote(AppraisalError::Malformed(_)) | QuoteFault::Log(_))
+    }
+}
+
+/// A quote that its key made over the registers that are shown. Made by [`QuoteEvidence::check`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedQuote {
+    pub(crate) quote: Quote,
+    pub(crate) registers: Vec<Register>,
+    pub(crate) claims: Vec<Claim>,
+}
+
+impl QuoteEvidence<'_> {
+    /// Checks the quote under its key, the registers under the quote, and the log, if there is one, under the registers.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub fn check(&self, key: &PublicKey) -> Result<CheckedQuote, QuoteFault> {
+        let candidates = candidates(key, self.signature);
+        if candidates.is_empty() {
+            return Err(QuoteFault::SignatureForm);
+        }
+        let mut outcome = Err(AppraisalError::Signature);
+        for candidate in candidates {
+            // What was bound is for whoever uses the quote to compare; here it is taken as it is signed.
+            let extra = Quote::parse(self.message).map(|quote| quote.extra_data).unwrap_or_default();
+            outcome = check_quote(key, self.message, &candidate, &extra, self.pcrs);
+            if outcome != Err(AppraisalError::Signature) {
+                break;
+            }
+        }
+        let quote = outcome.map_err(QuoteFault::Quote)?;
+        if let Some(log) = self.event_log {
+            check_log(log, self.pcrs)?;
+        }
+        Ok(CheckedQuote { registers: registers(self.pcrs), claims: claims(&quote, self.pcrs), quote })
+    }
+}
+
+/// Examines a quote whose key the caller vouches for.
+///
+/// # Errors
+/// The first step that fails.
+pub fn examine(evidence: &QuoteEvidence<'_>, key: &PublicKey, now: Timestamp) -> Result<Genuine, QuoteFault> {
+    let checked = evidence.check(key)?;
+    let mut steps = Steps::default();
+    steps.pass(1, "the attestation key is of a kind that is accepted; who vouches for it is for the caller to say");
+    steps.pass(2, "the key signed the quote");
+    steps.pass(3, "the signed bytes are a quote that a TPM made");
+    steps.pass(4, "the registers' values hash to the quoted digest");
+    if evidence.event_log.is_some() {
+        steps.pass(5, "the event log replays to the registers");
+    }
+    Ok(Genuine {
+        platform: Platform::Tpm,
+        assurance: Assurance::Affirmed,
+        tier: Tier::Tpm,
+        bound: checked.quote.extra_data.clone(),
+        hardware_id: Some(hex::encode(HashAlgorithm::Sha256.hash(&[&key.spki()]))),
+        registers: checked.registers,
+        claims: checked.claims,
+        steps: steps.done(),
+        examined_at: now,
+    })
+}
+
+impl PublicKey {
+    /// The key of a SubjectPublicKeyInfo, DER or PEM; `None` if it is of a kind that is not accepted.
+    pub fn from_spki(spki: &[u8]) -> Option<PublicKey> {
+        let contents;
+        let der = if spki.first() == Some(&0x30) {
+            spki
+        } else {
+            let (_, pem) = x509_parser::pem::parse_x509_pem(spki).ok()?;
+            contents = pem.contents;
+            contents.as_slice()
+        };
+        let (rest, parsed) = SubjectPublicKeyInfo::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let key = match parsed.parsed().ok()? {
+            x509_parser::public_key::PublicKey::RSA(rsa) => {
+                let zeros = rsa.modulus.iter().take_while(|byte| **byte == 0).count();
+                PublicKey::Rsa { modulus: rsa.modulus.get(zeros..)?.to_vec() }
+            }
+            x509_parser::public_key::PublicKey::EC(point) => {
+                let curve = match point.data().len() {
+                    65 => Curve::P256,
+                    97 => Curve::P384,
+                    _ => return None,
+                };
+                PublicKey::Ecc { curve, point: point.data().to_vec() }
+            }
+            _ => return None,
+        };
+        // Only a key that is spelt the one way that this key is spelt; that compares exponent and curve, too.
+        (key.spki() == der).then_some(key)
+    }
+}
+
+/// The signature as each TPMT_SIGNATURE that it can be.
+fn candidates(key: &PublicKey, signature: &[u8]) -> Vec<Vec<u8>> {
+    let wrapped = |algorithm: u16, hash: HashAlgorithm, parts: &[&[u8]]| {
+        let mut out = [algorithm.to_be_bytes(), hash.id().to_be_bytes()].concat();
+        for part in parts {
+            out.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+            out.extend_from_slice(part);
+        }
+        out
+    };
+    if super::Signature::parse(signature).is_ok() {
+        return vec![signature.to_vec()];
+    }
+    match key {
+        PublicKey::Rsa { modulus } if signature.len() == modulus.len() => {
+            let schemes =
+                [(RSASSA, HashAlgorithm::Sha256), (RSAPSS, HashAlgorithm::Sha256), (RSASSA, HashAlgorithm::Sha384)];
+            schemes.into_iter().map(|(algorithm, hash)| wrapped(algorithm, hash, &[signature])).collect()
+        }
+        PublicKey::Ecc { curve, .. } => {
+            let hash = match curve {
+                Curve::P256 => HashAlgorithm::Sha256,
+                Curve::P384 => HashAlgorithm::Sha384,
+            };
+            halves(signature).into_iter().map(|(r, s)| wrapped(ECDSA, hash, &[r, s])).collect()
+        }
+        PublicKey::Rsa { .. } => Vec::new(),
+    }
+}
+
+/// r and s of an ECDSA signature in DER (RFC 3279, section 2.2.3).
+fn halves(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let integer = |bytes: &'_ [u8]| -> Option<usize> {
+        match bytes {
+            [0x02, size, rest @ ..] if usize::from(*size) <= rest.len() && (1..=49).contains(size) => {
+                Some(usize::from(*size))
+            }
+            _ => None,
+        }
+    };
+    let [0x30, size, rest @ ..] = der else { return None };
+    if usize::from(*size) != rest.len() || *size >= 0x80 {
+        return None;
+    }
+    let first = integer(rest)?;
+    let (r, rest) = rest.get(2..)?.split_at_checked(first)?;
+    let second = integer(rest)?;
+    let (s, rest) = rest.get(2..)?.split_at_checked(second)?;
+    let positive = |number: &[u8]| number.first().is_some_and(|byte| *byte < 0x80);
+    (rest.is_empty() && positive(r) && positive(s)).then_some((trimmed(r), trimmed(s)))
+}
+
+fn trimmed(number: &[u8]) -> &[u8] {
+    match number {
+        [0, rest @ ..] => rest,
+        other => other,
+    }
+}
+
+/// Every register that is shown and that the log speaks of, in every bank that both have, and the data of events that promise it.
+fn check_log(bytes: &[u8], pcrs: &[PcrValue]) -> Result<(), QuoteFault> {
+    let log = EventLog::parse(bytes).map_err(QuoteFault::Log)?;
+    for bank in log.banks() {
+        let shown: Vec<&PcrValue> = pcrs.iter().filter(|value| value.bank == bank).collect();
+        if shown.is_empty() {
+            continue;
+        }
+        let replayed = log.replay(bank).map_err(QuoteFault::LogReplay)?;
+        for value in shown {
+            if replayed.get(&value.index).is_some_and(|found| *found != value.value) {
+                return Err(QuoteFault::Replay(value.index));
+            }
+        }
+        log.check_data(bank).map_err(QuoteFault::LogReplay)?;
+    }
+    Ok(())
+}
+
+/// `pcr0` in the SHA-256 bank, `sha384:pcr0` in others; none of the SHA-1 bank.
+fn registers(pcrs: &[PcrValue]) -> Vec<Register> {
+    let register = |value: &PcrValue| {
+        let name = match value.bank {
+            HashAlgorithm::Sha1 => return None,
+            HashAlgorithm::Sha256 => format!("pcr{}", value.index),
+            other => format!("{}:pcr{}", other.name(), value.index),
+        };
+        Some(Register { name, value: value.value.clone() })
+    };
+    pcrs.iter().filter_map(register).collect()
+}
+
+fn claims(quote: &Quote, pcrs: &[PcrValue]) -> Vec<Claim> {
+    let mut claims = vec![
+        claim_hex("extra_data", &quote.extra_data, "what the challenger asked to be signed along"),
+        claim_hex("pcr_digest", &quote.pcr_digest, "the digest of the selected registers"),
+        claim_hex("qualified_signer", &quote.qualified_signer, "the name of the key with those above it"),
+        claim("clock", quote.clock, "milliseconds that the TPM has run"),
+        claim("reset_count", quote.reset_count, "how often the TPM was reset"),
+        claim("restart_count", quote.restart_count, "how often it was resumed since"),
+        claim("firmware", format!("{:016x}", quote.firmware_version), "the version of the TPM's firmware"),
+    ];
+    let of_sha1 = pcrs.iter().filter(|value| value.bank == HashAlgorithm::Sha1);
+    claims.extend(of_sha1.map(|value| {
+        claim_hex(
+            &format!("sha1:pcr{}", value.index),
+            &value.value,
+            "a register of the SHA-1 bank, on which nothing is decided",
+        )
+    }));
+    claims
+}
+
+const RSASSA: u16 = 0x0014;
+const RSAPSS: u16 = 0x0016;
+const ECDSA: u16 = 0x0018;
