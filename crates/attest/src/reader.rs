@@ -76,6 +76,23 @@ impl<'a> Reader<'a> {
         slice.try_into().map_err(|_| FormatError::Truncated { structure: self.structure, at, needed: N })
     }
 
+    /// The next `N` bytes, where they stand.
+    pub(crate) fn array_ref<const N: usize>(&mut self) -> Result<&'a [u8; N], FormatError> {
+        let at = self.at;
+        let slice = self.take(N)?;
+        slice.try_into().map_err(|_| FormatError::Truncated { structure: self.structure, at, needed: N })
+    }
+
+    /// The bytes read so far.
+    pub(crate) fn behind(&self) -> &'a [u8] {
+        self.bytes.get(..self.at).unwrap_or_default()
+    }
+
+    /// The bytes that remain.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     pub(crate) fn u8(&mut self) -> Result<u8, FormatError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
