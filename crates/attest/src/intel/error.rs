@@ -64,7 +64,9 @@ pub enum IntelError {
     #[error("the trust domain has attributes whose meaning is not known: {0:#018x}")]
     TdAttributes(u64),
     /// Step 8: a list that must be there.
-    #[error("the revocation list of the {0} is missing\nhint: fetch it with the other Endorsements; it can be used offline until its next update")]
+    #[error(
+        "the revocation list of the {0} is missing\nhint: fetch it with the other Endorsements; it can be used offline until its next update"
+    )]
     RevocationListMissing(Lister),
     /// Step 8: a list that does not hold.
     #[error("the revocation list of the {0} does not hold")]

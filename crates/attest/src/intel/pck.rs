@@ -211,9 +211,9 @@ fn number(tag: u8, expected: u8, value: &[u8]) -> Result<u16, PckFault> {
     expect(tag, expected)?;
     match value {
         [low @ 0..=0x7F] => Ok(u16::from(*low)),
-        [0, low @ 0x80..] => Ok(u16::from(*low)),
+        [0, low @ 0x80..=0xFF] => Ok(u16::from(*low)),
         [high @ 1..=0x7F, low] => Ok(u16::from_be_bytes([*high, *low])),
-        [0, high @ 0x80.., low] => Ok(u16::from_be_bytes([*high, *low])),
+        [0, high @ 0x80..=0xFF, low] => Ok(u16::from_be_bytes([*high, *low])),
         _ => Err(PckFault::Malformed),
     }
 }

@@ -13,6 +13,7 @@ mod gcp_vtpm;
 mod hygon_csv;
 mod ibm_se;
 mod ima;
+pub mod intel;
 mod keystone;
 mod nitro;
 mod nitrotpm;
