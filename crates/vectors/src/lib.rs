@@ -8,7 +8,10 @@
 //! Never shipped. Absent: judgement of its own. What a case asks for beyond the Evidence (a nonce, a measurement, a floor) goes through the
 //! same policies that owners write.
 
+pub mod bench;
 mod case;
+#[cfg(feature = "comparison")]
+pub mod comparison;
 pub mod kinds;
 mod outcome;
 mod reasons;

@@ -1,4 +1,5 @@
 //! `glovebox-vectors [KIND]`: runs the cases and prints a table per kind; exit status 1 on any disagreement.
+//! `glovebox-vectors bench`: times appraisals, beside other verifiers where they are linked; exit status 1 if one is over its limit.
 
 use std::process::ExitCode;
 
@@ -17,6 +18,13 @@ fn main() -> ExitCode {
         }
         Err(FolderError::Manifest(error)) => return fail(&format!("the manifest cannot be read: {error}")),
     };
+    if kind.as_deref() == Some("bench") {
+        return match vectors::bench::run(&folder) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(problem) => fail(&problem),
+        };
+    }
     let findings = run(&folder, &reasons, kind.as_deref());
     for finding in &findings {
         match &finding.agreement {

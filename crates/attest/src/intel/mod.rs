@@ -101,11 +101,15 @@ fn examine(
     steps.pass(3, format!("the platform's certificate leads to `{}`", platform.root.common_name()));
 
     check_signatures(quote, &platform, &mut steps)?;
-    state()?;
+    // Without a word on its security version it can be shown only, debugged or not: the claim `debug` keeps it from any appraisal.
+    match state() {
+        Err(IntelError::Debug) if endorsements.has_no_tcb_part() => {}
+        state => state?,
+    }
     if quote.qe_report.is_debug() {
         return Err(IntelError::QeDebug);
     }
-    steps.pass(7, "neither it nor the quoting enclave can be debugged");
+    steps.pass(7, "whether it can be debugged is told by its attributes; the quoting enclave cannot be");
 
     let mut claims = claims_of(quote, &platform);
     let revocation = check_revocation(&platform, endorsements, rules, now)?;
@@ -387,8 +391,8 @@ fn claims_of(quote: &Quote<'_>, platform: &Platforms<'_>) -> Vec<Claim> {
     claims.push(claim("pck_issuer", platform.authority.common_name(), "who issued the platform's certificate"));
     let validity = platform.pck.parsed().validity();
     let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN);
-    claims.push(claim("pck_not_before", time(validity.not_before.timestamp()), "from when the certificate is valid"));
-    claims.push(claim("pck_not_after", time(validity.not_after.timestamp()), "until when it is valid"));
+    claims.push(claim("pck_valid_from", time(validity.not_before.timestamp()), "from when the certificate is valid"));
+    claims.push(claim("pck_valid_until", time(validity.not_after.timestamp()), "until when it is valid"));
     claims
 }
 

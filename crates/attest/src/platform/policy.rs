@@ -70,6 +70,9 @@ pub enum Unfit {
     /// The policy itself.
     #[error("the policy cannot be applied")]
     Policy(#[source] PlatformPolicyError),
+    /// It says of itself that its memory can be read from outside. No policy admits that.
+    #[error("the Evidence is of something that is being debugged: its memory can be read from outside")]
+    Debug,
     /// It was made for another exchange.
     #[error("the Evidence is not bound to this exchange: its report data or nonce is another")]
     NotBound,
@@ -112,6 +115,9 @@ impl Genuine {
     /// The first check that fails, by name.
     pub fn appraise(self, expected: &[u8], policy: &PlatformPolicy) -> Result<Appraised, Unfit> {
         let digest = policy.digest().map_err(Unfit::Policy)?;
+        if self.claim("debug") == Some("true") {
+            return Err(Unfit::Debug);
+        }
         if expected.is_empty() || !bool::from(self.bound.as_slice().ct_eq(expected)) {
             return Err(Unfit::NotBound);
         }
@@ -144,6 +150,7 @@ impl Unfit {
     pub const fn code(&self) -> &'static str {
         match self {
             Unfit::Policy(_) => "policy-invalid",
+            Unfit::Debug => "debug-enabled",
             Unfit::NotBound => "not-bound",
             Unfit::Assurance(_) => "assurance-not-admitted",
             Unfit::MeasurementMissing(_) => "measurement-missing",
