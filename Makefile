@@ -15,6 +15,7 @@ demo: deps-demo build ## three parties, real data, real TPM Evidence, in under a
 
 test: deps ## all tests, with the stories over real processes
 	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test -p vectors --features comparison --test differential
 
 check: ## format, lints, documentation, layers, licences
 	$(CARGO) fmt --all --check
@@ -29,9 +30,11 @@ vectors: ## every case under GLOVEBOX_VECTORS against the Verifier; KIND=snp cho
 bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" chooses
 	$(CARGO) build --release -p bench -p broker -p runtime --bins
 	$(CARGO_TARGET_DIR)/release/glovebox-bench --demo $(BIN)/glovebox $(PARTS)
+	$(CARGO) run --release --quiet -p vectors --features comparison -- bench
 
-soak: deps ## 1,000 kills of the broker under 16 writers, and the like
+soak: deps ## 1,000 kills of the broker under 16 writers, 10,000 mutants of Evidence beside another verifier, and the like
 	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test -p broker --test store_kill -- --nocapture
+	GLOVEBOX_MUTANTS=$(or $(GLOVEBOX_MUTANTS),10000) $(CARGO) test --release -p vectors --features comparison --test differential -- --nocapture
 
 deps: ## install what the tests need
 	@scripts/deps.sh test

@@ -61,6 +61,7 @@ fn no_mutant_that_dcap_qvl_refuses_is_accepted_without_an_explanation() {
     let mut random = Random(0x676c_6f76_6562_6f78);
     let mut tally: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut explained: BTreeMap<String, usize> = BTreeMap::new();
+    let mut stricter: BTreeMap<String, usize> = BTreeMap::new();
     let mut unexplained = Vec::new();
     for _ in 0..count {
         let base = &bases[random.below(bases.len())];
@@ -70,7 +71,15 @@ fn no_mutant_that_dcap_qvl_refuses_is_accepted_without_an_explanation() {
         let theirs = theirs.map_or(Err("cannot be prepared".to_owned()), |qvl| qvl.verify(&mutant.input.quote));
         let word = |accepted| if accepted { "accept" } else { "refuse" };
         *tally.entry((word(ours.is_ok()), word(theirs.is_ok()))).or_default() += 1;
-        let Ok(assurance) = &ours else { continue };
+        let assurance = match &ours {
+            Ok(assurance) => assurance,
+            Err(reason) => {
+                if theirs.is_ok() {
+                    *stricter.entry(reason.lines().next().unwrap_or_default().to_owned()).or_default() += 1;
+                }
+                continue;
+            }
+        };
         let problem = match &theirs {
             Err(message) => message.clone(),
             Ok(status) if rank(*assurance) < theirs_rank(status) => format!("weaker: {status}"),
@@ -89,6 +98,7 @@ fn no_mutant_that_dcap_qvl_refuses_is_accepted_without_an_explanation() {
         println!("  we {ours}, they {theirs}: {count}");
     }
     println!("  explained: {explained:?}");
+    println!("  where we are stricter: {stricter:#?}");
     assert!(unexplained.is_empty(), "{} without explanation:\n{}", unexplained.len(), unexplained.join("\n"));
 }
 

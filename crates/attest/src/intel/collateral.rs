@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Document, Holder, IntelError, Rules, certification};
+use super::{Document, Holder, IntelError, Rules, certification, is_named};
 use crate::certificate::{Certificate, ChainError, RevocationList, TrustAnchor, check_chain};
 
 /// Everything that is needed besides the quote, as Intel's services give it. What is absent is `None`; the examination says what follows.
@@ -68,16 +68,19 @@ impl<'a> Signer<'a> {
         document: Document,
         chain: &'a [u8],
         root_list: Option<&RevocationList<'_>>,
+        root: &Certificate<'_>,
         anchors: &[TrustAnchor],
         now: Timestamp,
     ) -> Result<Signer<'a>, IntelError> {
         let unreadable = |fault| IntelError::TcbChain(document, ChainError { at: 0, subject: String::new(), fault });
         let ders = certification::chain(chain).map_err(unreadable)?;
-        let certificates: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
+        // The root is mostly the very one of the platform's chain, which is parsed already.
+        let parse = |der| if root.der() == der { Ok(root.clone()) } else { Certificate::parse(der) };
+        let certificates: Result<Vec<_>, _> = ders.iter().map(|der| parse(der.as_slice())).collect();
         let certificates = certificates.map_err(unreadable)?;
         check_chain(&certificates, anchors, now).map_err(|error| IntelError::TcbChain(document, error))?;
         let [signer, root] = certificates.as_slice() else { return Err(IntelError::TcbRoles(document)) };
-        if signer.common_name() != TCB_SIGNER || !anchors.iter().any(|anchor| anchor.spki() == root.key().raw) {
+        if !is_named(signer, TCB_SIGNER) || !anchors.iter().any(|anchor| anchor.spki() == root.key().raw) {
             return Err(IntelError::TcbRoles(document));
         }
         if root_list.is_some_and(|list| list.revokes(signer)) {

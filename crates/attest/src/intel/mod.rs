@@ -69,6 +69,7 @@ struct Examined {
 struct Platforms<'a> {
     pck: &'a Certificate<'a>,
     authority: &'a Certificate<'a>,
+    issuer: &'static str,
     root: &'a Certificate<'a>,
     extension: PckExtension,
 }
@@ -98,7 +99,7 @@ fn examine(
     let certificates: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
     let certificates = certificates.map_err(unreadable)?;
     let platform = check_pck_chain(&certificates, anchors, now)?;
-    steps.pass(3, format!("the platform's certificate leads to `{}`", platform.root.common_name()));
+    steps.pass(3, "the platform's certificate leads to the pinned root");
 
     check_signatures(quote, &platform, &mut steps)?;
     // Without a word on its security version it can be shown only, debugged or not: the claim `debug` keeps it from any appraisal.
@@ -159,12 +160,19 @@ fn check_pck_chain<'a>(
     check_chain(certificates, anchors, now).map_err(IntelError::PckChain)?;
     let [pck, authority, root] = certificates else { return Err(IntelError::PckRoles) };
     let anchored = anchors.iter().any(|anchor| anchor.spki() == root.key().raw);
-    let issuer = authority.common_name();
-    if pck.common_name() != PCK || !PCK_AUTHORITIES.contains(&issuer.as_str()) || !anchored {
+    let issuer = PCK_AUTHORITIES.into_iter().find(|name| is_named(authority, name)).ok_or(IntelError::PckRoles)?;
+    if !is_named(pck, PCK) || !anchored {
         return Err(IntelError::PckRoles);
     }
     let extension = PckExtension::of(pck).map_err(IntelError::PckExtension)?;
-    Ok(Platforms { pck, authority, root, extension })
+    Ok(Platforms { pck, authority, issuer, root, extension })
+}
+
+/// Whether the subject has exactly this common name.
+fn is_named(certificate: &Certificate<'_>, name: &str) -> bool {
+    let mut names = certificate.parsed().subject().iter_common_name();
+    let first = names.next().and_then(|attribute| attribute.as_str().ok());
+    first == Some(name) && names.next().is_none()
 }
 
 /// Steps 4 to 6: from the platform's key through the quoting enclave to the quote.
@@ -279,11 +287,11 @@ fn judge(
     let info = need(endorsements.tcb_info, Part::Document(Document::TcbInfo))?;
     let identity = need(endorsements.qe_identity, Part::Document(Document::QeIdentity))?;
     let chain = need(endorsements.tcb_signing_chain, Part::Chain(Document::TcbInfo))?;
-    let signer = Signer::check(Document::TcbInfo, chain, lists.root.as_ref(), anchors, now)?;
+    let signer = Signer::check(Document::TcbInfo, chain, lists.root.as_ref(), platform.root, anchors, now)?;
     let info = signer.open(Document::TcbInfo, info)?;
     let identity = match endorsements.qe_identity_signing_chain {
         Some(chain) if !signer.has(chain) => {
-            Signer::check(Document::QeIdentity, chain, lists.root.as_ref(), anchors, now)?
+            Signer::check(Document::QeIdentity, chain, lists.root.as_ref(), platform.root, anchors, now)?
                 .open(Document::QeIdentity, identity)?
         }
         _ => signer.open(Document::QeIdentity, identity)?,
@@ -388,7 +396,7 @@ fn claims_of(quote: &Quote<'_>, platform: &Platforms<'_>) -> Vec<Claim> {
             claims.push(claim(name, value, words));
         }
     }
-    claims.push(claim("pck_issuer", platform.authority.common_name(), "who issued the platform's certificate"));
+    claims.push(claim("pck_issuer", platform.issuer, "who issued the platform's certificate"));
     let validity = platform.pck.parsed().validity();
     let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN);
     claims.push(claim("pck_valid_from", time(validity.not_before.timestamp()), "from when the certificate is valid"));
