@@ -9,6 +9,7 @@
 
 mod machine;
 mod room;
+pub mod snp;
 mod story;
 
 pub use machine::{AK_ATTRIBUTES, Authority, Machine, QuoteFields};

@@ -61,8 +61,8 @@ impl Key {
         let masked = report.chip_id.iter().all(|byte| *byte == 0);
         match &self.chip {
             None if masked => Ok(()),
-            // A masked id is all that such a report tells; the key itself is the chip's.
-            Some(_) if masked && report.mask_chip_key => Ok(()),
+            // With MASK_CHIP_ID the firmware writes zeros and signs all the same: the key is one chip's, the report does not say whose.
+            Some(_) if masked => Ok(()),
             Some(chip) => {
                 let (id, rest) = report.chip_id.split_at_checked(chip.len()).ok_or(SnpError::Chip)?;
                 if id == chip.as_slice() && rest.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(SnpError::Chip) }

@@ -89,7 +89,7 @@ pub enum SnpError {
     #[error("AMD revoked the intermediate key")]
     Revoked,
     /// Step 5.
-    #[error("the report says it was signed by another kind of key")]
+    #[error("the report says it was signed by another kind of key, or by none")]
     SigningKey,
     /// Step 5.
     #[error("the report's signature does not verify under the key")]
@@ -185,7 +185,8 @@ pub fn examine(evidence: &SnpEvidence<'_>, anchors: &[TrustAnchor], now: Timesta
         None => steps.pass(4, "AMD's revocation list was not at hand; a policy may ask for it"),
     }
     let signed_by = chain.first().ok_or(SnpError::EndorsementMissing)?;
-    if report.signing_key != key.kind {
+    // With MASK_CHIP_KEY the firmware does not sign.
+    if report.signing_key != key.kind || report.mask_chip_key {
         return Err(SnpError::SigningKey);
     }
     let verifier = UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, signed_by.key_bits());

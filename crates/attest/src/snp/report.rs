@@ -27,7 +27,7 @@ pub struct Report {
     pub platform_info: u64,
     /// Whether an author key signed the identity block.
     pub author_key_en: bool,
-    /// Whether the chip's key is masked.
+    /// Whether the chip's key is masked: then the firmware signs nothing.
     pub mask_chip_key: bool,
     /// The key that signed.
     pub signing_key: SigningKey,

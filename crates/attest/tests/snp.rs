@@ -1,0 +1,475 @@
+//! SEV-SNP under a forged AMD: each report, certificate and list is wrong in one thing, and the refusal names it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use attest::{
+    Tier,
+    certificate::{CertificateFault, ChainError},
+    platform::{HardwareIds, PlatformPolicy, Refusal, Unfit},
+    snp::{
+        Generation::{self, Genoa, Milan, Turin},
+        SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit, Tcb, anchors, examine,
+    },
+};
+use jiff::Timestamp;
+use testkit::snp::{Amd, ChipKey, KeyFields, at, integer, put, tcb};
+
+/// A report and all that vouches for it.
+struct Scene {
+    amd: Amd,
+    key: ChipKey,
+    report: Vec<u8>,
+}
+
+impl Scene {
+    fn new(generation: Generation) -> Scene {
+        Scene::with(generation, |_| {}, |_| {})
+    }
+
+    /// With a certificate and a report that differ from good ones, and are signed as they are.
+    fn with(generation: Generation, key: impl FnOnce(&mut KeyFields), change: impl FnOnce(&mut Vec<u8>)) -> Scene {
+        let amd = Amd::new(generation);
+        let mut fields = amd.chip_fields();
+        key(&mut fields);
+        let key = amd.key(&fields);
+        let mut report = amd.report();
+        change(&mut report);
+        key.sign(&mut report);
+        Scene { amd, key, report }
+    }
+
+    /// A report signed by a cloud's key.
+    fn cloud(generation: Generation, key: impl FnOnce(&mut KeyFields), change: impl FnOnce(&mut Vec<u8>)) -> Scene {
+        let amd = Amd::for_clouds(generation);
+        let mut fields = amd.cloud_fields();
+        key(&mut fields);
+        let key = amd.key(&fields);
+        let mut report = amd.report();
+        put(&mut report, at::FLAGS, &[1 << 2]);
+        put(&mut report, at::CHIP_ID, &[0; 64]);
+        change(&mut report);
+        key.sign(&mut report);
+        Scene { amd, key, report }
+    }
+
+    fn examine(&self) -> Result<SnpGenuine, SnpError> {
+        self.examine_with(&self.amd.chain(), None, now())
+    }
+
+    fn examine_with(&self, chain: &[u8], list: Option<&[u8]>, now: Timestamp) -> Result<SnpGenuine, SnpError> {
+        let key = Some(self.key.certificate.as_slice());
+        let evidence = SnpEvidence { report: &self.report, key, chain: Some(chain), list };
+        examine(&evidence, &self.amd.anchors(), now)
+    }
+
+    /// What the policy says of it.
+    fn admitted(&self, policy: &SnpPolicy) -> Result<(), SnpUnfit> {
+        self.examine().unwrap().admit(policy).map(|_| ())
+    }
+}
+
+fn changed(generation: Generation, at: usize, bytes: &[u8]) -> Scene {
+    Scene::with(generation, |_| {}, |report| put(report, at, bytes))
+}
+
+fn now() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+fn chain_fault(refused: Result<SnpGenuine, SnpError>) -> (usize, CertificateFault) {
+    match refused {
+        Err(SnpError::Chain(ChainError { at, fault, .. })) => (at, fault),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A file of the corpus, or `None` where it is not here.
+fn corpus(path: &str) -> Option<Vec<u8>> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var("GLOVEBOX_VECTORS").unwrap_or_else(|_| "../shared/vectors".to_owned());
+    let folder = workspace.join(folder);
+    let found = std::fs::read(folder.join(path)).ok();
+    if found.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "no test vectors at {}", folder.display());
+        println!("skipped: no test vectors at {}", folder.display());
+    }
+    found
+}
+
+#[test]
+fn good_reports_of_each_generation_are_genuine_and_admitted() {
+    for generation in [Genoa, Turin] {
+        let scene = Scene::new(generation);
+        let genuine = scene.examine().unwrap().admit(&SnpPolicy::default()).unwrap();
+        assert_eq!(genuine.bound(), &[0x5A; 64]);
+        assert_eq!(genuine.register("measurement"), Some([0xA5; 48].as_slice()));
+        assert_eq!(genuine.hardware_id(), Some(hex::encode(&scene.report[at::CHIP_ID..][..64]).as_str()));
+        assert_eq!(genuine.steps().iter().map(|step| step.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    }
+    assert_eq!(Scene::new(Milan).examine().unwrap().generation(), Milan);
+}
+
+#[test]
+fn a1_every_bit_of_a_report_is_signed_or_must_be_what_it_is() {
+    let mut scene = Scene::new(Genoa);
+    scene.examine().unwrap();
+    for bit in 0..at::END * 8 {
+        scene.report[bit / 8] ^= 1 << (bit % 8);
+        let refused = scene.examine().unwrap_err();
+        // Numbers of the signature: 48 bytes of each 72. What stands around them nobody signs, and it must be zero.
+        let place = (bit / 8).checked_sub(at::SIGNATURE);
+        match place {
+            Some(place) if place < 144 && place % 72 < 48 => assert_eq!(refused, SnpError::Signature, "bit {bit}"),
+            Some(_) => assert!(refused.is_malformed(), "bit {bit}: {refused:?}"),
+            None => assert!(matches!(refused.step(), 1 | 5), "bit {bit}: {refused:?}"),
+        }
+        scene.report[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+#[test]
+fn a1_a_real_report_keeps_none_of_its_bytes_changed() {
+    let folder = "snp/trustee-turin-report";
+    let file = |name: &str| corpus(&format!("{folder}/{name}"));
+    let (Some(report), Some(vcek), Some(chain)) = (file("report.bin"), file("vcek.der"), file("cert_chain.pem")) else {
+        return;
+    };
+    let time: Timestamp = "2026-07-28T08:56:51Z".parse().unwrap();
+    let judged = |report: &[u8]| {
+        let evidence = SnpEvidence { report, key: Some(&vcek), chain: Some(&chain), list: None };
+        examine(&evidence, &anchors(), time).map(|_| ())
+    };
+    assert_eq!(judged(&report), Ok(()));
+    for byte in (0..report.len()).step_by(5) {
+        let mut changed = report.clone();
+        changed[byte] ^= 0x10;
+        assert!(judged(&changed).is_err(), "byte {byte}");
+    }
+}
+
+#[test]
+fn a2_a_report_of_another_size_is_malformed() {
+    let mut scene = Scene::new(Turin);
+    let whole = scene.report.clone();
+    for size in 0..whole.len() {
+        scene.report = whole[..size].to_vec();
+        assert_eq!(scene.examine().unwrap_err().code(), "report-truncated", "{size}");
+    }
+    scene.report = [whole.as_slice(), &[0]].concat();
+    assert_eq!(scene.examine().unwrap_err().code(), "report-too-long");
+    for size in 0..scene.key.certificate.len() {
+        let key = scene.key.certificate.get(..size);
+        let evidence = SnpEvidence { report: &whole, key, chain: Some(&scene.amd.chain()), list: None };
+        let refused = examine(&evidence, &scene.amd.anchors(), now());
+        assert_eq!(refused.unwrap_err(), SnpError::Certificate(CertificateFault::Malformed), "{size}");
+    }
+}
+
+#[test]
+fn a7_evidence_of_other_platforms_is_malformed() {
+    let others = [
+        "tdx/attestation-rs-live-evidence/quote.bin",
+        "nitro/attestation-doc-validation-debug-mode-attestation-doc/attestation.cbor",
+        "hygon-csv/csv-rs-report/report.bin",
+        "keystone/synthetic-a/report.bin",
+    ];
+    let mut scene = Scene::new(Genoa);
+    for other in others {
+        let Some(bytes) = corpus(other) else { return };
+        scene.report = bytes;
+        assert!(scene.examine().unwrap_err().is_malformed(), "{other}");
+    }
+}
+
+#[test]
+fn a10_hardware_that_is_not_listed_is_refused_and_an_empty_list_admits_none() {
+    let scene = Scene::new(Genoa);
+    let own = hex::encode(&scene.report[at::CHIP_ID..][..64]);
+    let other = hex::encode([7; 64]);
+    let listed = |ids: &[&String]| HardwareIds::Listed(ids.iter().map(|id| (*id).clone()).collect());
+    assert_eq!(appraised(&scene, listed(&[&own, &other])), Ok(Tier::AllowListed));
+    assert_eq!(appraised(&scene, HardwareIds::Any), Ok(Tier::ConfidentialVm));
+    assert_eq!(appraised(&scene, listed(&[&other])), Err(Unfit::HardwareIdNotListed(own.clone())));
+    assert_eq!(appraised(&scene, listed(&[])), Err(Unfit::HardwareIdNotListed(own)));
+}
+
+fn appraised(scene: &Scene, hardware: HardwareIds) -> Result<Tier, Unfit> {
+    let lenient =
+        SnpPolicy { signing_keys: BTreeSet::from([SigningKey::Vcek, SigningKey::Vlek]), ..SnpPolicy::default() };
+    let genuine = scene.examine().unwrap().admit(&lenient).unwrap();
+    let measurement = hex::encode(&scene.report[at::MEASUREMENT..][..48]);
+    let policy = PlatformPolicy {
+        tier_floor: Tier::ConfidentialVm,
+        admits: BTreeSet::from(["affirmed".to_owned()]),
+        hardware,
+        measurements: BTreeMap::from([("measurement".to_owned(), BTreeSet::from([measurement]))]),
+    };
+    genuine.appraise(&[0x5A; 64], &policy).map(|appraised| appraised.tier())
+}
+
+#[test]
+fn s1_debug_and_migration_are_refused() {
+    let policy = |bit: u32| (0x2_0000_u64 | 1 << bit).to_le_bytes();
+    assert_eq!(changed(Genoa, at::POLICY, &policy(19)).examine(), Err(SnpError::Debug));
+    let migrating = changed(Genoa, at::POLICY, &policy(18));
+    assert_eq!(migrating.admitted(&SnpPolicy::default()), Err(SnpUnfit::Migration));
+    // Whoever changes the bit afterwards is told of the signature: the state is judged once its origin is known.
+    let mut unsigned = Scene::new(Genoa);
+    put(&mut unsigned.report, at::POLICY, &policy(19));
+    assert_eq!(unsigned.examine(), Err(SnpError::Signature));
+}
+
+#[test]
+fn s2_another_privilege_level_is_refused_unless_it_is_named() {
+    for level in [1_u8, 2, 3] {
+        let scene = changed(Genoa, at::VMPL, &[level]);
+        let level = u32::from(level);
+        assert_eq!(scene.admitted(&SnpPolicy::default()), Err(SnpUnfit::Vmpl(level)));
+        let named = SnpPolicy { vmpl: BTreeSet::from([level]), ..SnpPolicy::default() };
+        assert_eq!(scene.admitted(&named), Ok(()));
+        assert_eq!(Scene::new(Genoa).admitted(&named), Err(SnpUnfit::Vmpl(0)));
+    }
+}
+
+#[test]
+fn s3_a_certificate_that_lacks_or_misstates_version_or_chip_is_refused() {
+    for generation in [Milan, Genoa, Turin] {
+        let good = Amd::new(generation).chip_fields().extensions;
+        for (index, (arcs, value)) in good.iter().enumerate() {
+            let without = Scene::with(generation, |key| drop(key.extensions.remove(index)), |_| {});
+            assert!(matches!(without.examine(), Err(SnpError::Extension(_))), "{generation:?} {arcs:?}");
+            let other = Scene::with(generation, |key| key.extensions[index].1 = another(arcs, value), |_| {});
+            let expected = match arcs[0] {
+                2 => SnpError::Extension("product name"),
+                3 => SnpError::Version,
+                _ => SnpError::Chip,
+            };
+            assert_eq!(other.examine(), Err(expected), "{generation:?} {arcs:?}");
+        }
+        let mut raw = tcb(generation);
+        raw[7] -= 1;
+        assert_eq!(changed(generation, at::REPORTED_TCB, &raw).examine(), Err(SnpError::Version));
+        assert_eq!(changed(generation, at::CHIP_ID, &[0xEE]).examine(), Err(SnpError::Chip));
+    }
+    // Turin's chips have eight bytes; what follows them is zero.
+    assert_eq!(changed(Turin, at::CHIP_ID + 8, &[1]).examine(), Err(SnpError::Chip));
+    let reserved = Scene::with(Genoa, |key| key.extensions.push((vec![3, 4], integer(1))), |_| {});
+    assert_eq!(reserved.examine(), Err(SnpError::Extension("reserved security version")));
+}
+
+/// Another value of the same form.
+fn another(arcs: &[u64], value: &[u8]) -> Vec<u8> {
+    match arcs[0] {
+        2 => [&[0x16, 5], b"Zen-9".as_slice()].concat(),
+        3 => integer(value.last().unwrap() ^ 1),
+        _ => value.iter().map(|byte| byte ^ 1).collect(),
+    }
+}
+
+#[test]
+fn s4_a_cloud_key_where_the_chips_own_is_asked_for_is_refused() {
+    let scene = Scene::cloud(Genoa, |_| {}, |_| {});
+    assert_eq!(scene.admitted(&SnpPolicy::default()), Err(SnpUnfit::SigningKey(SigningKey::Vlek)));
+    let named = SnpPolicy { signing_keys: BTreeSet::from([SigningKey::Vlek]), ..SnpPolicy::default() };
+    assert_eq!(scene.admitted(&named), Ok(()));
+    assert_eq!(Scene::new(Genoa).admitted(&named), Err(SnpUnfit::SigningKey(SigningKey::Vcek)));
+    // The report must say the same of its key as the certificate, and name no chip.
+    let says_chip = Scene::cloud(Genoa, |_| {}, |report| put(report, at::FLAGS, &[0]));
+    assert_eq!(says_chip.examine(), Err(SnpError::SigningKey));
+    assert_eq!(changed(Genoa, at::FLAGS, &[1 << 2]).examine(), Err(SnpError::SigningKey));
+    let names_chip = Scene::cloud(Genoa, |_| {}, |report| put(report, at::CHIP_ID, &[1]));
+    assert_eq!(names_chip.examine(), Err(SnpError::Chip));
+    let with_chip = Scene::cloud(Genoa, |key| key.extensions.push((vec![4], vec![0; 64])), |_| {});
+    assert_eq!(with_chip.examine(), Err(SnpError::Extension("hardware id")));
+    // No other kind of key is known; 7 stands for none.
+    for kind in 2..=7 {
+        assert!(changed(Genoa, at::FLAGS, &[kind << 2]).examine().unwrap_err().is_malformed(), "{kind}");
+    }
+}
+
+#[test]
+fn s4_authorities_of_another_generation_or_kind_are_refused() {
+    let scene = Scene::new(Genoa);
+    for other in [Amd::new(Milan), Amd::new(Turin), Amd::for_clouds(Genoa)] {
+        assert_eq!(scene.examine_with(&other.chain(), None, now()), Err(SnpError::Generation));
+        let mixed = [scene.amd.intermediate(), other.root()].concat();
+        let refused = scene.examine_with(&mixed, None, now());
+        assert!(matches!(refused, Err(SnpError::Generation | SnpError::Chain(_))), "{refused:?}");
+    }
+    // A key of Genoa's hierarchy whose certificate says Turin or Milan does not pass as one.
+    for product in ["Turin-B0", "Milan-B0"] {
+        let text = [&[0x16, 8], product.as_bytes()].concat();
+        let posing = Scene::with(
+            Genoa,
+            |key| {
+                key.extensions[0].1 = text;
+                key.extensions.push((vec![3, 9], integer(0)));
+                key.extensions.retain(|(arcs, _)| product.starts_with("Milan") || arcs[0] != 4);
+                if product.starts_with("Turin") {
+                    key.extensions.push((vec![4], vec![1; 8]));
+                }
+            },
+            |_| {},
+        );
+        assert_eq!(posing.examine(), Err(SnpError::Generation), "{product}");
+    }
+    let foreign = Amd::new(Genoa);
+    let refused = examine(
+        &SnpEvidence {
+            report: &scene.report,
+            key: Some(&scene.key.certificate),
+            chain: Some(&scene.amd.chain()),
+            list: None,
+        },
+        &foreign.anchors(),
+        now(),
+    );
+    assert_eq!(chain_fault(refused), (2, CertificateFault::Untrusted));
+    let refused = scene.examine_with(&foreign.chain(), None, now());
+    assert_eq!(chain_fault(refused), (0, CertificateFault::Signature));
+}
+
+#[test]
+fn s5_a_version_above_the_committed_one_or_below_the_floor_is_refused() {
+    for generation in [Genoa, Turin] {
+        let snp = if generation == Turin { 3 } else { 6 };
+        let mut lower = tcb(generation);
+        lower[snp] -= 1;
+        let above = changed(generation, at::COMMITTED_TCB, &lower);
+        assert_eq!(above.admitted(&SnpPolicy::default()), Err(SnpUnfit::AboveCommitted));
+        let floor = Tcb::read(tcb(generation), generation).unwrap();
+        let asked = SnpPolicy { minimum_tcb: BTreeMap::from([(generation, floor)]), ..SnpPolicy::default() };
+        assert_eq!(Scene::new(generation).admitted(&asked), Ok(()));
+        let launched = changed(generation, at::LAUNCH_TCB, &lower);
+        let actual = Tcb::read(lower, generation).unwrap();
+        assert_eq!(launched.admitted(&asked), Err(SnpUnfit::BelowFloor { floor, actual }));
+        let mut reserved = tcb(generation);
+        reserved[4] = 1;
+        let reserved = changed(generation, at::COMMITTED_TCB, &reserved);
+        assert_eq!(reserved.admitted(&SnpPolicy::default()), Err(SnpUnfit::Reserved));
+    }
+    // AMD-SB-3019: the forged chips stand exactly on the floor, and one step below it is refused.
+    for (generation, snp) in [(Milan, 0x18), (Genoa, 0x17)] {
+        assert_eq!(SnpPolicy::floor(generation).snp, snp);
+        let mut old = tcb(generation);
+        old[6] = snp - 1;
+        let lower = |key: &mut KeyFields| {
+            let found = key.extensions.iter_mut().find(|(arcs, _)| *arcs == [3, 3]).unwrap();
+            found.1 = integer(snp - 1);
+        };
+        let scene = Scene::with(generation, lower, |report| put(report, at::REPORTED_TCB, &old));
+        let policy = SnpPolicy { generations: BTreeSet::from([generation]), ..SnpPolicy::default() };
+        let (floor, actual) = (SnpPolicy::floor(generation), Tcb::read(old, generation).unwrap());
+        assert_eq!(scene.admitted(&policy), Err(SnpUnfit::BelowFloor { floor, actual }));
+        assert_eq!(Scene::new(generation).admitted(&policy), Ok(()));
+    }
+}
+
+#[test]
+fn s6_unchecked_aliases_and_unknown_platform_bits_are_refused() {
+    let unchecked = changed(Genoa, at::PLATFORM_INFO, &[1]);
+    assert_eq!(unchecked.admitted(&SnpPolicy::default()), Err(SnpUnfit::AliasCheck));
+    for bit in [6].into_iter().chain(8..64) {
+        let info = 0b10_0001 | 1_u64 << bit;
+        let scene = changed(Genoa, at::PLATFORM_INFO, &info.to_le_bytes());
+        assert_eq!(scene.admitted(&SnpPolicy::default()), Err(SnpUnfit::PlatformInfo(info)));
+    }
+}
+
+#[test]
+fn s7_a_masked_chip_is_refused_where_hardware_is_listed() {
+    let listed = || HardwareIds::Listed(BTreeSet::from([hex::encode([0; 64]), hex::encode([7; 64])]));
+    let masked = changed(Genoa, at::CHIP_ID, &[0; 64]);
+    assert_eq!(masked.examine().unwrap().genuine().hardware_id(), None);
+    let cloud = Scene::cloud(Genoa, |_| {}, |_| {});
+    for scene in [masked, cloud] {
+        assert_eq!(appraised(&scene, listed()), Err(Unfit::HardwareIdMasked));
+        assert_eq!(appraised(&scene, HardwareIds::Any), Ok(Tier::ConfidentialVm));
+    }
+    // With its key masked the firmware does not sign at all.
+    assert_eq!(changed(Genoa, at::FLAGS, &[1 << 1]).examine(), Err(SnpError::SigningKey));
+}
+
+#[test]
+fn s8_milan_is_refused_unless_it_is_named() {
+    let scene = Scene::new(Milan);
+    assert_eq!(scene.admitted(&SnpPolicy::default()), Err(SnpUnfit::Generation(Milan)));
+    let empty: SnpPolicy = serde_json::from_str("{}").unwrap();
+    assert_eq!(scene.admitted(&empty), Err(SnpUnfit::Generation(Milan)));
+    let named = SnpPolicy { generations: BTreeSet::from([Milan]), ..SnpPolicy::default() };
+    assert_eq!(scene.admitted(&named), Ok(()));
+}
+
+#[test]
+fn the_product_of_the_report_is_that_of_the_certificate() {
+    // From version 3 on the report states it; 0xA0 (Bergamo, Siena) has keys of Genoa.
+    let bergamo = changed(Genoa, at::CPUID, &[0x19, 0xA0, 2]);
+    assert_eq!(bergamo.admitted(&SnpPolicy::default()), Ok(()));
+    for cpuid in [[0x19, 0x01, 1], [0x1A, 0x02, 1], [0x17, 0x31, 0], [0, 0, 0]] {
+        assert_eq!(changed(Genoa, at::CPUID, &cpuid).examine(), Err(SnpError::Product), "{cpuid:?}");
+    }
+    // In version 2 its place is reserved.
+    let old = Scene::with(Milan, |_| {}, |report| put(report, at::CPUID, &[0x19, 0x01, 1]));
+    assert!(old.examine().unwrap_err().is_malformed());
+}
+
+#[test]
+fn versions_and_algorithms_that_are_not_known_are_malformed() {
+    for version in [0_u8, 1, 6, 255] {
+        assert_eq!(changed(Genoa, at::VERSION, &[version]).examine().unwrap_err().code(), "unsupported-version");
+    }
+    for version in 3..=5 {
+        assert_eq!(changed(Genoa, at::VERSION, &[version]).admitted(&SnpPolicy::default()), Ok(()), "{version}");
+    }
+    for algorithm in [0_u8, 2] {
+        assert!(changed(Genoa, at::ALGORITHM, &[algorithm]).examine().unwrap_err().is_malformed());
+    }
+}
+
+#[test]
+fn the_list_must_be_the_roots_and_current_and_spare_the_intermediate() {
+    let scene = Scene::new(Genoa);
+    let chain = scene.amd.chain();
+    let judged = |list: &[u8]| scene.examine_with(&chain, Some(list), now());
+    let strict = SnpPolicy { revocation_list: true, ..SnpPolicy::default() };
+    let good = scene.amd.list(false, (2026, 2027));
+    judged(&good).unwrap().admit(&strict).unwrap();
+    assert_eq!(scene.admitted(&strict), Err(SnpUnfit::RevocationList));
+    assert_eq!(judged(&scene.amd.list(true, (2026, 2027))), Err(SnpError::Revoked));
+    assert_eq!(judged(&scene.amd.list(false, (2024, 2026))), Err(SnpError::List(CertificateFault::Expired)));
+    assert_eq!(judged(&scene.amd.list(false, (2027, 2028))), Err(SnpError::List(CertificateFault::NotYetValid)));
+    let foreign = Amd::new(Genoa).list(false, (2026, 2027));
+    assert_eq!(judged(&foreign), Err(SnpError::List(CertificateFault::Signature)));
+    assert_eq!(judged(&good[..good.len() - 1]), Err(SnpError::List(CertificateFault::Malformed)));
+    // Without the root's certificate nobody can tell whose list it is.
+    let alone = scene.examine_with(&scene.amd.intermediate(), Some(&good), now());
+    assert_eq!(alone, Err(SnpError::EndorsementMissing));
+    scene.examine_with(&scene.amd.intermediate(), None, now()).unwrap();
+}
+
+#[test]
+fn certificates_out_of_time_and_missing_ones_are_named() {
+    let late = Scene::with(Genoa, |key| key.years = (2020, 2026), |_| {});
+    assert_eq!(chain_fault(late.examine()), (0, CertificateFault::Expired));
+    let early = Scene::with(Genoa, |key| key.years = (2027, 2030), |_| {});
+    assert_eq!(chain_fault(early.examine()), (0, CertificateFault::NotYetValid));
+    let scene = Scene::new(Genoa);
+    let chain = scene.amd.chain();
+    let judged = |key: Option<&[u8]>, chain: Option<&[u8]>| {
+        let evidence = SnpEvidence { report: &scene.report, key, chain, list: None };
+        examine(&evidence, &scene.amd.anchors(), now()).map(|_| ())
+    };
+    assert_eq!(judged(None, Some(&chain)), Err(SnpError::EndorsementMissing));
+    assert_eq!(judged(Some(&scene.key.certificate), None), Err(SnpError::EndorsementMissing));
+    // Root first is a chain, too; a certificate twice is not.
+    let reversed = [scene.amd.root(), scene.amd.intermediate()].concat();
+    assert_eq!(judged(Some(&scene.key.certificate), Some(&reversed)), Ok(()));
+    let twice = [chain.clone(), scene.amd.intermediate()].concat();
+    assert_eq!(judged(Some(&scene.key.certificate), Some(&twice)), Err(SnpError::Generation));
+    let renamed = Scene::with(Genoa, |key| key.common_name = "SEV-CEK".to_owned(), |_| {});
+    assert_eq!(renamed.examine(), Err(SnpError::Extension("common name")));
+}
