@@ -110,6 +110,11 @@ impl<'a> Reader<'a> {
         self.take(usize::from(size))
     }
 
+    /// How many bytes have been read.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
     /// Whether all bytes have been read.
     pub(crate) const fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()

@@ -1,0 +1,1 @@
+//! GPUs and switches as part of a machine whose processor is appraised.
