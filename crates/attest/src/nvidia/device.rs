@@ -71,7 +71,7 @@ pub struct Device {
 
 /// A genuine device that measures what its manifests say. Made by [`Device::compare`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compared(Genuine);
+pub struct Compared(pub(super) Genuine);
 
 /// Examines a device and, where the Endorsements have manifests, compares it with them.
 ///
@@ -107,13 +107,13 @@ impl Device {
         let lists = &endorsements.revocation_lists;
         let identity = Identity::establish(&evidence.certificates, lists, &endorsements.anchors, now)?;
         steps.pass(2, "the device's certificates lead to the pinned root");
-        check_kind(kind, &identity, report.opaque())?;
+        check_kind(kind, &identity)?;
         steps.pass(3, format!("the device is the {} with the number {}", identity.model, identity.chip_id));
         let key = UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, &identity.key);
         key.verify(report.signed(), report.signature()).map_err(|_| NvidiaError::Signature)?;
         steps.pass(4, "the device's key signed the request and the measurements");
-        check_firmware(&identity, report.opaque())?;
-        steps.pass(5, "the firmware that holds the key is the one that the certificate names");
+        check_repeated(&identity, report.opaque())?;
+        steps.pass(5, "what the report repeats of the certificate (firmware, a switch's number) is the same");
         let mode = check_mode(&identity, report.opaque())?;
         steps.pass(6, "the firmware is for production, and the mode is known");
         Ok(Device {
@@ -190,27 +190,26 @@ impl Compared {
     }
 }
 
-fn check_kind(kind: Kind, identity: &Identity, opaque: &Opaque<'_>) -> Result<(), NvidiaError> {
+fn check_kind(kind: Kind, identity: &Identity) -> Result<(), NvidiaError> {
     let expected = match (kind, identity.chip) {
-        (Kind::Gpu, Chip::Hopper | Chip::Blackwell) => return Ok(()),
-        (Kind::Switch, Chip::Switch) => {
-            // A switch repeats its number; the first byte of the certificate's tells the kind of chip.
-            let repeated = opaque.field(opaque::DEVICE_PDI).map(hex::encode);
-            let same = repeated.is_none_or(|pdi| identity.chip_id.get(2..) == Some(pdi.as_str()));
-            return if same { Ok(()) } else { Err(NvidiaError::OtherChip) };
-        }
+        (Kind::Gpu, Chip::Hopper | Chip::Blackwell) | (Kind::Switch, Chip::Switch) => return Ok(()),
         (Kind::Gpu, Chip::Switch) => "GPU",
         (Kind::Switch, Chip::Hopper | Chip::Blackwell) => "switch",
     };
     Err(NvidiaError::OtherDevice { expected, actual: identity.model.clone() })
 }
 
-/// Drivers before 550 do not repeat the firmware's identity in the report; the certificate always has it.
-fn check_firmware(identity: &Identity, opaque: &Opaque<'_>) -> Result<(), NvidiaError> {
-    match opaque.fwid() {
-        Some(fwid) if !bool::from(fwid.ct_eq(identity.fwid.as_slice())) => Err(NvidiaError::FwidMismatch),
-        _ => Ok(()),
+/// What the report repeats of the certificate: drivers since 550 the firmware's identity, a switch its number.
+fn check_repeated(identity: &Identity, opaque: &Opaque<'_>) -> Result<(), NvidiaError> {
+    if opaque.fwid().is_some_and(|fwid| !bool::from(fwid.ct_eq(identity.fwid.as_slice()))) {
+        return Err(NvidiaError::FwidMismatch);
     }
+    // The first byte of the certificate's number tells the kind of chip. A GPU lists its switches in this field.
+    let pdi = opaque.field(opaque::DEVICE_PDI).filter(|_| identity.chip == Chip::Switch).map(hex::encode);
+    if pdi.is_some_and(|pdi| identity.chip_id.get(2..) != Some(pdi.as_str())) {
+        return Err(NvidiaError::OtherChip);
+    }
+    Ok(())
 }
 
 struct Mode {

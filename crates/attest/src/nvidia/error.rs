@@ -42,7 +42,7 @@ pub enum NvidiaError {
         /// The model.
         actual: String,
     },
-    /// Step 3: a switch that gives another number than its certificate.
+    /// Step 5: a switch that gives another number than its certificate.
     #[error("the report names another chip than the certificate")]
     OtherChip,
     /// Step 4: the signature.
@@ -105,12 +105,12 @@ impl Refusal for NvidiaError {
             | NvidiaError::ChainTooShort
             | NvidiaError::RevocationList(_)
             | NvidiaError::Revoked(_) => 2,
-            NvidiaError::UnknownDevice(_)
-            | NvidiaError::ChipId
-            | NvidiaError::OtherDevice { .. }
-            | NvidiaError::OtherChip => 3,
+            NvidiaError::UnknownDevice(_) | NvidiaError::ChipId | NvidiaError::OtherDevice { .. } => 3,
             NvidiaError::Signature => 4,
-            NvidiaError::FwidMissing | NvidiaError::DiceExtension | NvidiaError::FwidMismatch => 5,
+            NvidiaError::FwidMissing
+            | NvidiaError::DiceExtension
+            | NvidiaError::FwidMismatch
+            | NvidiaError::OtherChip => 5,
             NvidiaError::DebugFirmware(_) | NvidiaError::Mode(_) | NvidiaError::ModeContradicts(_) => 6,
             NvidiaError::Rim(_)
             | NvidiaError::NoManifest

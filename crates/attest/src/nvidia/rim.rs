@@ -159,7 +159,7 @@ impl Rim {
             claim("product", &self.product, "the chip that it is for"),
             claim("edition", &self.edition, "the kind of device"),
             claim("colloquial_version", &self.version, "the driver or VBIOS that it is for"),
-            claim("signer", &self.signer, "who signed it"),
+            claim("signer_name", &self.signer, "who signed it"),
             claim("active", self.measurements.len(), "how many measurements it has Reference Values for"),
         ]
     }
