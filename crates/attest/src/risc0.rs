@@ -441,7 +441,7 @@ const INPUTS: [[&str; 2]; 6] = [
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]

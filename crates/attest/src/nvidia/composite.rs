@@ -227,3 +227,154 @@ fn check_statement(processor: &Appraised, statement: &Statement) -> Result<(), C
 
 const LABEL: &str = "glovebox device nonce v1";
 const MAX_DEVICES: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::platform::{Assurance, claim};
+
+    const BINDING: [u8; 64] = [7; 64];
+
+    fn genuine(platform: Platform, bound: &[u8], chip: &str) -> Genuine {
+        Genuine {
+            platform,
+            assurance: Assurance::Affirmed,
+            tier: Tier::ConfidentialVm,
+            bound: bound.to_vec(),
+            hardware_id: Some(chip.to_owned()),
+            registers: Vec::new(),
+            claims: Vec::new(),
+            steps: Vec::new(),
+            examined_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn processor(platform: Platform) -> Appraised {
+        let genuine = genuine(platform, &BINDING, "cpu");
+        Appraised { genuine, tier: Tier::ConfidentialVm, policy: Digest::of(b"policy") }
+    }
+
+    fn statement() -> Statement {
+        Statement { gpus: 2, switches: 1, mode: Mode::Confidential }
+    }
+
+    /// Two GPUs and a switch, asked as they should be.
+    fn devices() -> Vec<Compared> {
+        let kinds = [Platform::NvidiaGpu, Platform::NvidiaGpu, Platform::NvidiaSwitch];
+        let device = |(place, kind): (u8, Platform)| {
+            let nonce = device_nonce(&BINDING, &statement(), place);
+            Compared(genuine(kind, &nonce, &format!("chip {place}")))
+        };
+        (0..).zip(kinds).map(device).collect()
+    }
+
+    fn join(statement: &Statement, devices: Vec<Compared>) -> Result<Composite, CompositeError> {
+        Composite::join(processor(Platform::SevSnp), statement, devices, &HardwareIds::Any)
+    }
+
+    #[test]
+    fn devices_that_were_asked_for_this_exchange_join_their_processor() {
+        let composite = join(&statement(), devices()).unwrap();
+        assert_eq!(composite.devices().len(), 3);
+        // Never several vendors: who can forge the processor's Evidence needs nobody else.
+        assert_eq!(composite.tier(), Tier::ConfidentialVm);
+    }
+
+    #[test]
+    fn the_nonce_is_this() {
+        let expected = Digest::of(
+            &[
+                &24_u64.to_be_bytes()[..],
+                b"glovebox device nonce v1",
+                &64_u64.to_be_bytes(),
+                &BINDING,
+                &3_u64.to_be_bytes(),
+                &[2, 1, 0],
+                &1_u64.to_be_bytes(),
+                &[1],
+            ]
+            .concat(),
+        );
+        assert_eq!(&device_nonce(&BINDING, &statement(), 1), expected.as_bytes());
+    }
+
+    #[test]
+    fn n6_a_nonce_that_does_not_derive_from_the_processors_session_is_refused() {
+        for place in 0..3 {
+            for foreign in [
+                device_nonce(&[8; 64], &statement(), place),
+                device_nonce(&BINDING, &Statement { gpus: 3, ..statement() }, place),
+                device_nonce(&BINDING, &Statement { mode: Mode::DeveloperTools, ..statement() }, place),
+                device_nonce(&BINDING, &statement(), place + 1),
+                [0; 32],
+            ] {
+                let mut devices = devices();
+                devices[usize::from(place)].0.bound = foreign.to_vec();
+                assert_eq!(join(&statement(), devices), Err(CompositeError::Nonce { index: usize::from(place) }));
+            }
+        }
+        let mut swapped = devices();
+        swapped.swap(0, 1);
+        assert_eq!(join(&statement(), swapped), Err(CompositeError::Nonce { index: 0 }));
+        let mut swapped = devices();
+        swapped.swap(1, 2);
+        assert_eq!(join(&statement(), swapped), Err(CompositeError::Nonce { index: 1 }));
+        let mut short = devices();
+        short[0].0.bound.pop();
+        assert_eq!(join(&statement(), short), Err(CompositeError::Nonce { index: 0 }));
+    }
+
+    #[test]
+    fn n5_another_number_of_devices_than_stated_is_refused() {
+        let mut fewer = devices();
+        fewer.remove(1);
+        let count = |stated, actual| CompositeError::Count { kind: Platform::NvidiaGpu, stated, actual };
+        assert_eq!(join(&statement(), fewer), Err(count(2, 1)));
+        let more = Statement { gpus: 1, ..statement() };
+        assert_eq!(join(&more, devices()), Err(count(1, 2)));
+        let kind = Platform::NvidiaSwitch;
+        let no_switch = Statement { switches: 0, ..statement() };
+        assert_eq!(join(&no_switch, devices()), Err(CompositeError::Count { kind, stated: 0, actual: 1 }));
+        let none = Statement { gpus: 0, switches: 0, mode: Mode::Confidential };
+        assert_eq!(join(&none, Vec::new()), Err(CompositeError::Stated(0)));
+        let many = Statement { gpus: 65, switches: 0, mode: Mode::Confidential };
+        assert_eq!(join(&many, Vec::new()), Err(CompositeError::Stated(65)));
+    }
+
+    #[test]
+    fn n5_devices_out_of_confidential_computing_or_in_developer_mode_are_refused() {
+        let off = Statement { mode: Mode::Off, ..statement() };
+        assert_eq!(join(&off, devices()), Err(CompositeError::Off));
+        let developer = Statement { mode: Mode::DeveloperTools, ..statement() };
+        assert_eq!(join(&developer, devices()), Err(CompositeError::DeveloperTools));
+    }
+
+    #[test]
+    fn a10_a_chip_that_is_not_listed_or_is_there_twice_is_refused() {
+        let mut twice = devices();
+        twice[1].0.hardware_id = Some("chip 0".to_owned());
+        assert_eq!(join(&statement(), twice), Err(CompositeError::Twice("chip 0".to_owned())));
+        let listed = |chips: &[&str]| {
+            let chips = HardwareIds::Listed(chips.iter().map(|chip| (*chip).to_owned()).collect());
+            Composite::join(processor(Platform::Tdx), &statement(), devices(), &chips).map(|_| ())
+        };
+        assert_eq!(listed(&["chip 0", "chip 1", "chip 2"]), Ok(()));
+        assert_eq!(listed(&["chip 0", "chip 2"]), Err(CompositeError::NotListed("chip 1".to_owned())));
+        assert_eq!(listed(&[]), Err(CompositeError::NotListed("chip 0".to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_processor_or_no_one_fabric_is_refused() {
+        for platform in [Platform::NvidiaGpu, Platform::NvidiaSwitch, Platform::RiscZero] {
+            let refused = Composite::join(processor(platform), &statement(), devices(), &HardwareIds::Any);
+            assert_eq!(refused, Err(CompositeError::NotProcessor(platform)));
+        }
+        let mut devices = devices();
+        devices[0].0.claims.push(claim("protected_pcie", "on", ""));
+        devices[1].0.claims.push(claim("protected_pcie", "off", ""));
+        assert_eq!(join(&statement(), devices), Err(CompositeError::Fabric));
+    }
+}

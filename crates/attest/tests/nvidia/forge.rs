@@ -1,0 +1,308 @@
+//! A maker of devices and manifests that exists in tests only: every part can be made wrong in one thing.
+
+use attest::{
+    HashAlgorithm,
+    certificate::TrustAnchor,
+    nvidia::{Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Rim, RimError},
+};
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd,
+};
+
+pub const SWID: &str = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd";
+pub const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
+
+/// A device with its certificates and what it says.
+pub struct Room {
+    root: (CertificateParams, KeyPair),
+    device: (CertificateParams, KeyPair),
+    pub leaf: CertificateParams,
+    key: KeyPair,
+    pub nonce: [u8; 32],
+    pub measurements: Vec<[u8; 48]>,
+    pub opaque: Vec<(u16, Vec<u8>)>,
+    pub lists: Vec<Vec<u8>>,
+    pub kind: Kind,
+}
+
+impl Room {
+    pub fn new() -> Room {
+        Room::of("GH100", "41431d480fe5e87274")
+    }
+
+    pub fn of(model: &str, chip: &str) -> Room {
+        let mut device = authority("BROM");
+        device.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), chip);
+        let mut leaf = named("FMC LF");
+        leaf.serial_number = Some(SerialNumber::from_slice(&[7]));
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.subject_alt_names = vec![device_info(&format!("NVIDIA:{model}:48B02D92494BADF4"))];
+        leaf.custom_extensions = vec![composite_device_id(&[5; 48])];
+        Room {
+            root: (authority("Device Root"), key()),
+            device: (device, key()),
+            leaf,
+            key: key(),
+            nonce: [9; 32],
+            measurements: (0..8).map(|index| [index; 48]).collect(),
+            opaque: vec![
+                (6, vec![0x00, 0x9f, 0x00, 0x96, 0x01, 0, 0, 0]),
+                (3, b"550.90.07\0".to_vec()),
+                (20, vec![5; 48]),
+                (21, vec![0x55]),
+                (36, vec![0, 0]),
+            ],
+            lists: Vec::new(),
+            kind: Kind::Gpu,
+        }
+    }
+
+    pub fn certificates(&self) -> Vec<Vec<u8>> {
+        let root = Issuer::from_params(&self.root.0, &self.root.1);
+        let device = self.device.0.signed_by(&self.device.1, &root).unwrap();
+        let issuer = Issuer::from_params(&self.device.0, &self.device.1);
+        let leaf = self.leaf.signed_by(&self.key, &issuer).unwrap();
+        let root = self.root.0.self_signed(&self.root.1).unwrap();
+        vec![leaf.der().to_vec(), device.der().to_vec(), root.der().to_vec()]
+    }
+
+    pub fn report(&self) -> Vec<u8> {
+        let mut report = vec![0x11, 0xE0, 0x01, 0xFF];
+        report.extend(self.nonce);
+        report.extend([0, 0x11, 0x60, 0, 0]);
+        report.push(self.measurements.len() as u8);
+        report.extend(&((self.measurements.len() * 55) as u32).to_le_bytes()[..3]);
+        for (index, value) in self.measurements.iter().enumerate() {
+            report.extend([index as u8 + 1, 1, 51, 0, 1, 48, 0]);
+            report.extend(value);
+        }
+        report.extend([3; 32]);
+        let opaque: Vec<u8> = self
+            .opaque
+            .iter()
+            .flat_map(|(kind, value)| [&kind.to_le_bytes()[..], &(value.len() as u16).to_le_bytes(), value].concat())
+            .collect();
+        report.extend((opaque.len() as u16).to_le_bytes());
+        report.extend(opaque);
+        let signature = sign(&self.key, &report);
+        report.extend(signature);
+        report
+    }
+
+    pub fn evidence(&self) -> DeviceEvidence {
+        DeviceEvidence { report: self.report(), certificates: self.certificates().concat() }
+    }
+
+    pub fn anchors(&self) -> Vec<TrustAnchor> {
+        vec![TrustAnchor::pin(self.certificates().last().unwrap()).unwrap()]
+    }
+
+    pub fn examine(&self) -> Result<Device, NvidiaError> {
+        self.examine_evidence(&self.evidence())
+    }
+
+    pub fn examine_evidence(&self, evidence: &DeviceEvidence) -> Result<Device, NvidiaError> {
+        let endorsements = Endorsements {
+            anchors: self.anchors(),
+            revocation_lists: self.lists.iter().map(Vec::as_slice).collect(),
+            references: References::Policy,
+        };
+        Device::examine(self.kind, evidence, &endorsements, now())
+    }
+
+    /// A list of the device's certificate authority, current from year to year, that names these serial numbers.
+    pub fn list(&self, years: (i32, i32), serials: &[u8]) -> Vec<u8> {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(years.0, 1, 1),
+            next_update: date_time_ymd(years.1, 1, 1),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: serials
+                .iter()
+                .map(|serial| RevokedCertParams {
+                    serial_number: SerialNumber::from_slice(&[*serial]),
+                    revocation_time: date_time_ymd(2025, 6, 1),
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = Issuer::from_params(&self.device.0, &self.device.1);
+        params.signed_by(&issuer).unwrap().der().to_vec()
+    }
+}
+
+/// A signer of manifests.
+pub struct Signer {
+    root: (CertificateParams, KeyPair),
+    pub params: CertificateParams,
+    key: KeyPair,
+}
+
+/// What a manifest says. Its text is canonical as it stands, so that no canonicalisation of the code under test makes it.
+#[derive(Clone)]
+pub struct Manifest {
+    pub product: String,
+    pub version: String,
+    /// Index, whether active, accepted values.
+    pub measurements: Vec<(usize, bool, Vec<[u8; 48]>)>,
+    pub payload_extra: String,
+    pub reference: String,
+    pub signature_method: String,
+    pub transforms: String,
+}
+
+impl Manifest {
+    pub fn vbios(measurements: Vec<(usize, bool, Vec<[u8; 48]>)>) -> Manifest {
+        Manifest {
+            product: "GH100".to_owned(),
+            version: "96.00.9F.00.01".to_owned(),
+            measurements,
+            payload_extra: String::new(),
+            reference: "URI=\"\"".to_owned(),
+            signature_method: "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384".to_owned(),
+            transforms: format!("{}{}", transform(&format!("{DSIG}enveloped-signature")), transform(C14N)),
+        }
+    }
+
+    fn open() -> String {
+        format!(
+            "<SoftwareIdentity xmlns=\"{SWID}\" xmlns:ns0=\"{SWID}\" xmlns:ns2=\"http://www.w3.org/2001/04/xmlenc#sha384\" \
+             corpus=\"false\" tagId=\"tag\">"
+        )
+    }
+
+    fn content(&self) -> String {
+        let mut content = format!(
+            "<ns0:Meta colloquialVersion=\"{}\" edition=\"GPU\" product=\"{}\"></ns0:Meta><ns0:Payload>",
+            self.version, self.product
+        );
+        for (index, active, values) in &self.measurements {
+            let active = if *active { "True" } else { "False" };
+            content += &format!(
+                "<ns0:Resource active=\"{active}\" alternatives=\"{}\" index=\"{index}\" size=\"48\" type=\"Measurement\"",
+                values.len()
+            );
+            for (number, value) in values.iter().enumerate() {
+                content += &format!(" ns2:Hash{number}=\"{}\"", hex::encode(value));
+            }
+            content += "></ns0:Resource>";
+        }
+        content + &self.payload_extra + "</ns0:Payload>"
+    }
+}
+
+impl Signer {
+    pub fn new() -> Signer {
+        let mut params = named("RIM Signer");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        Signer { root: (authority("RIM Root"), key()), params, key: key() }
+    }
+
+    pub fn anchors(&self) -> Vec<TrustAnchor> {
+        vec![TrustAnchor::pin(self.root.0.self_signed(&self.root.1).unwrap().der()).unwrap()]
+    }
+
+    pub fn sign(&self, manifest: &Manifest) -> String {
+        let (open, content, close) = (Manifest::open(), manifest.content(), "</SoftwareIdentity>");
+        let digest = HashAlgorithm::Sha384.hash(&[format!("{open}{content}{close}").as_bytes()]);
+        let inside = format!(
+            "<ds:CanonicalizationMethod Algorithm=\"{C14N}\"></ds:CanonicalizationMethod><ds:SignatureMethod \
+             Algorithm=\"{}\"></ds:SignatureMethod><ds:Reference {}><ds:Transforms>{}</ds:Transforms><ds:DigestMethod \
+             Algorithm=\"http://www.w3.org/2001/04/xmldsig-more#sha384\"></ds:DigestMethod><ds:DigestValue>{}</ds:DigestValue>\
+             </ds:Reference></ds:SignedInfo>",
+            manifest.signature_method,
+            manifest.reference,
+            manifest.transforms,
+            STANDARD.encode(digest)
+        );
+        let signed = format!(
+            "<ds:SignedInfo xmlns=\"{SWID}\" xmlns:ds=\"{DSIG}\" xmlns:ns0=\"{SWID}\" \
+             xmlns:ns2=\"http://www.w3.org/2001/04/xmlenc#sha384\">{inside}"
+        );
+        let value = STANDARD.encode(sign(&self.key, signed.as_bytes()));
+        let root = Issuer::from_params(&self.root.0, &self.root.1);
+        let certificate = STANDARD.encode(self.params.signed_by(&self.key, &root).unwrap().der());
+        format!(
+            "{open}{content}<ds:Signature xmlns:ds=\"{DSIG}\"><ds:SignedInfo>{inside}<ds:SignatureValue>{value}</ds:SignatureValue>\
+             <ds:KeyInfo><ds:X509Data><ds:X509Certificate>{certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>\
+             </ds:Signature>{close}"
+        )
+    }
+
+    pub fn verify(&self, xml: &str) -> Result<Rim, RimError> {
+        Rim::verify(xml.as_bytes(), &self.anchors(), now())
+    }
+}
+
+pub fn now() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+pub fn transform(algorithm: &str) -> String {
+    format!("<ds:Transform Algorithm=\"{algorithm}\"></ds:Transform>")
+}
+
+pub fn device_info(text: &str) -> SanType {
+    SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 412, 274, 1], text.into()))
+}
+
+/// The extension of Hopper: version, key, FWID.
+pub fn composite_device_id(fwid: &[u8]) -> CustomExtension {
+    let content = der(0x30, &[&[0x02, 0x01, 0x01], &der(0x30, &[])[..], &fwid_value(fwid)]);
+    CustomExtension::from_oid_content(&[2, 23, 133, 5, 4, 1], content)
+}
+
+/// The extension of Blackwell, with its flags.
+pub fn tcb_info(fwid: &[u8], flags: u32) -> CustomExtension {
+    let flags = [&[0], &flags.to_be_bytes()[..]].concat();
+    let fwids = der(0xA6, &[&fwid_value(fwid)[..], &fwid_value(&[0; 48])]);
+    let content = der(0x30, &[&der(0x80, &[b"NVIDIA"])[..], &fwids, &der(0x87, &[&flags])]);
+    CustomExtension::from_oid_content(&[2, 23, 133, 5, 4, 1, 1], content)
+}
+
+fn fwid_value(fwid: &[u8]) -> Vec<u8> {
+    let algorithm = [0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+    der(0x30, &[&algorithm[..], &der(0x04, &[fwid])])
+}
+
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = if content.len() < 0x80 { vec![content.len() as u8] } else { vec![0x81, content.len() as u8] };
+    [&[tag][..], &length, &content].concat()
+}
+
+fn sign(key: &KeyPair, message: &[u8]) -> Vec<u8> {
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, key.serialized_der()).unwrap();
+    key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2027, 1, 1);
+    params
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()
+}
+
+const C14N: &str = "http://www.w3.org/2006/12/xml-c14n11";
