@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-pub struct Case {
-    pub id: String,
-    pub entry: Value,
+pub(crate) struct Case {
+    pub(crate) id: String,
+    pub(crate) entry: Value,
     directory: PathBuf,
 }
 
 impl Case {
     /// All cases of a kind; `None`, with a printed reason, where there are no vectors (a panic where `CI=true`).
-    pub fn all(kind: &str) -> Option<Vec<Case>> {
+    pub(crate) fn all(kind: &str) -> Option<Vec<Case>> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let folder = std::env::var("GLOVEBOX_VECTORS").unwrap_or_else(|_| "../shared/vectors".to_owned());
         let folder = workspace.join(folder);
@@ -33,21 +33,21 @@ impl Case {
     }
 
     /// One case.
-    pub fn one(id: &str) -> Option<Case> {
+    pub(crate) fn one(id: &str) -> Option<Case> {
         let (kind, _) = id.split_once('/').unwrap();
         Some(Case::all(kind)?.into_iter().find(|case| case.id == id).unwrap())
     }
 
-    pub fn bytes(&self, role: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, role: &str) -> Vec<u8> {
         std::fs::read(self.directory.join(self.entry["files"][role]["path"].as_str().unwrap())).unwrap()
     }
 
-    pub fn now(&self) -> jiff::Timestamp {
+    pub(crate) fn now(&self) -> jiff::Timestamp {
         self.entry["reference_time"].as_str().unwrap().parse().unwrap()
     }
 }
 
-pub fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
+pub(crate) fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
     let mut changed = bytes.to_vec();
     changed[bit / 8] ^= 1 << (bit % 8);
     changed

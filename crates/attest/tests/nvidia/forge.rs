@@ -17,28 +17,28 @@ use rcgen::{
     date_time_ymd,
 };
 
-pub const SWID: &str = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd";
-pub const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
+pub(crate) const SWID: &str = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd";
+pub(crate) const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
 
 /// A device with its certificates and what it says.
-pub struct Room {
+pub(crate) struct Room {
     root: (CertificateParams, KeyPair),
     device: (CertificateParams, KeyPair),
-    pub leaf: CertificateParams,
+    pub(crate) leaf: CertificateParams,
     key: KeyPair,
-    pub nonce: [u8; 32],
-    pub measurements: Vec<[u8; 48]>,
-    pub opaque: Vec<(u16, Vec<u8>)>,
-    pub lists: Vec<Vec<u8>>,
-    pub kind: Kind,
+    pub(crate) nonce: [u8; 32],
+    pub(crate) measurements: Vec<[u8; 48]>,
+    pub(crate) opaque: Vec<(u16, Vec<u8>)>,
+    pub(crate) lists: Vec<Vec<u8>>,
+    pub(crate) kind: Kind,
 }
 
 impl Room {
-    pub fn new() -> Room {
+    pub(crate) fn new() -> Room {
         Room::of("GH100", "41431d480fe5e87274")
     }
 
-    pub fn of(model: &str, chip: &str) -> Room {
+    pub(crate) fn of(model: &str, chip: &str) -> Room {
         let mut device = authority("BROM");
         device.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), chip);
         let mut leaf = named("FMC LF");
@@ -65,7 +65,7 @@ impl Room {
         }
     }
 
-    pub fn certificates(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
         let root = Issuer::from_params(&self.root.0, &self.root.1);
         let device = self.device.0.signed_by(&self.device.1, &root).unwrap();
         let issuer = Issuer::from_params(&self.device.0, &self.device.1);
@@ -74,7 +74,7 @@ impl Room {
         vec![leaf.der().to_vec(), device.der().to_vec(), root.der().to_vec()]
     }
 
-    pub fn report(&self) -> Vec<u8> {
+    pub(crate) fn report(&self) -> Vec<u8> {
         let mut report = vec![0x11, 0xE0, 0x01, 0xFF];
         report.extend(self.nonce);
         report.extend([0, 0x11, 0x60, 0, 0]);
@@ -97,19 +97,19 @@ impl Room {
         report
     }
 
-    pub fn evidence(&self) -> DeviceEvidence {
+    pub(crate) fn evidence(&self) -> DeviceEvidence {
         DeviceEvidence { report: self.report(), certificates: self.certificates().concat() }
     }
 
-    pub fn anchors(&self) -> Vec<TrustAnchor> {
+    pub(crate) fn anchors(&self) -> Vec<TrustAnchor> {
         vec![TrustAnchor::pin(self.certificates().last().unwrap()).unwrap()]
     }
 
-    pub fn examine(&self) -> Result<Device, NvidiaError> {
+    pub(crate) fn examine(&self) -> Result<Device, NvidiaError> {
         self.examine_evidence(&self.evidence())
     }
 
-    pub fn examine_evidence(&self, evidence: &DeviceEvidence) -> Result<Device, NvidiaError> {
+    pub(crate) fn examine_evidence(&self, evidence: &DeviceEvidence) -> Result<Device, NvidiaError> {
         let endorsements = Endorsements {
             anchors: self.anchors(),
             revocation_lists: self.lists.iter().map(Vec::as_slice).collect(),
@@ -119,7 +119,7 @@ impl Room {
     }
 
     /// A list of the device's certificate authority, current from year to year, that names these serial numbers.
-    pub fn list(&self, years: (i32, i32), serials: &[u8]) -> Vec<u8> {
+    pub(crate) fn list(&self, years: (i32, i32), serials: &[u8]) -> Vec<u8> {
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(years.0, 1, 1),
             next_update: date_time_ymd(years.1, 1, 1),
@@ -142,27 +142,27 @@ impl Room {
 }
 
 /// A signer of manifests.
-pub struct Signer {
+pub(crate) struct Signer {
     root: (CertificateParams, KeyPair),
-    pub params: CertificateParams,
+    pub(crate) params: CertificateParams,
     key: KeyPair,
 }
 
 /// What a manifest says. Its text is canonical as it stands, so that no canonicalisation of the code under test makes it.
 #[derive(Clone)]
-pub struct Manifest {
-    pub product: String,
-    pub version: String,
+pub(crate) struct Manifest {
+    pub(crate) product: String,
+    pub(crate) version: String,
     /// Index, whether active, accepted values.
-    pub measurements: Vec<(usize, bool, Vec<[u8; 48]>)>,
-    pub payload_extra: String,
-    pub reference: String,
-    pub signature_method: String,
-    pub transforms: String,
+    pub(crate) measurements: Vec<(usize, bool, Vec<[u8; 48]>)>,
+    pub(crate) payload_extra: String,
+    pub(crate) reference: String,
+    pub(crate) signature_method: String,
+    pub(crate) transforms: String,
 }
 
 impl Manifest {
-    pub fn vbios(measurements: Vec<(usize, bool, Vec<[u8; 48]>)>) -> Manifest {
+    pub(crate) fn vbios(measurements: Vec<(usize, bool, Vec<[u8; 48]>)>) -> Manifest {
         Manifest {
             product: "GH100".to_owned(),
             version: "96.00.9F.00.01".to_owned(),
@@ -202,17 +202,17 @@ impl Manifest {
 }
 
 impl Signer {
-    pub fn new() -> Signer {
+    pub(crate) fn new() -> Signer {
         let mut params = named("RIM Signer");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         Signer { root: (authority("RIM Root"), key()), params, key: key() }
     }
 
-    pub fn anchors(&self) -> Vec<TrustAnchor> {
+    pub(crate) fn anchors(&self) -> Vec<TrustAnchor> {
         vec![TrustAnchor::pin(self.root.0.self_signed(&self.root.1).unwrap().der()).unwrap()]
     }
 
-    pub fn sign(&self, manifest: &Manifest) -> String {
+    pub(crate) fn sign(&self, manifest: &Manifest) -> String {
         let (open, content, close) = (Manifest::open(), manifest.content(), "</SoftwareIdentity>");
         let digest = HashAlgorithm::Sha384.hash(&[format!("{open}{content}{close}").as_bytes()]);
         let inside = format!(
@@ -239,31 +239,31 @@ impl Signer {
         )
     }
 
-    pub fn verify(&self, xml: &str) -> Result<Rim, RimError> {
+    pub(crate) fn verify(&self, xml: &str) -> Result<Rim, RimError> {
         Rim::verify(xml.as_bytes(), &self.anchors(), now())
     }
 }
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-06-01T00:00:00Z".parse().unwrap()
 }
 
-pub fn transform(algorithm: &str) -> String {
+pub(crate) fn transform(algorithm: &str) -> String {
     format!("<ds:Transform Algorithm=\"{algorithm}\"></ds:Transform>")
 }
 
-pub fn device_info(text: &str) -> SanType {
+pub(crate) fn device_info(text: &str) -> SanType {
     SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 412, 274, 1], text.into()))
 }
 
 /// The extension of Hopper: version, key, FWID.
-pub fn composite_device_id(fwid: &[u8]) -> CustomExtension {
+pub(crate) fn composite_device_id(fwid: &[u8]) -> CustomExtension {
     let content = der(0x30, &[&[0x02, 0x01, 0x01], &der(0x30, &[])[..], &fwid_value(fwid)]);
     CustomExtension::from_oid_content(&[2, 23, 133, 5, 4, 1], content)
 }
 
 /// The extension of Blackwell, with its flags.
-pub fn tcb_info(fwid: &[u8], flags: u32) -> CustomExtension {
+pub(crate) fn tcb_info(fwid: &[u8], flags: u32) -> CustomExtension {
     let flags = [&[0], &flags.to_be_bytes()[..]].concat();
     let fwids = der(0xA6, &[&fwid_value(fwid)[..], &fwid_value(&[0; 48])]);
     let content = der(0x30, &[&der(0x80, &[b"NVIDIA"])[..], &fwids, &der(0x87, &[&flags])]);
