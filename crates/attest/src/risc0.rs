@@ -227,7 +227,7 @@ impl Version {
     pub const fn advisory(self) -> Option<&'static str> {
         match self {
             Version::V2_0 => {
-                Some("the circuit lacks constraints; its maker stopped the verifiers before 3.0 (GHSA-f6rc-24x4-ppxp)")
+                Some("the circuit lacks constraints; its maker stopped its verifiers (GHSA-g3qg-6746-3mg9)")
             }
             Version::V3_0 => None,
             Version::V5_0 => {

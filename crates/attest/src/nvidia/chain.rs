@@ -13,8 +13,11 @@ use x509_parser::{
     oid_registry::OID_X509_SERIALNUMBER,
 };
 
-use super::NvidiaError;
-use crate::certificate::{Certificate, CertificateFault, RevocationList, TrustAnchor, check_chain};
+use super::{
+    NvidiaError,
+    revocation::{self, Statements},
+};
+use crate::certificate::{Certificate, TrustAnchor, check_chain};
 
 /// The kinds of chips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +47,17 @@ pub(super) struct Identity {
     pub(super) fwid: Vec<u8>,
     /// What the certificate says of the firmware's state (OperationalFlags); zero where it says nothing.
     pub(super) flags: u32,
-    /// How many of the chain's authorities a revocation list was given for.
-    pub(super) lists: usize,
+    /// Of how many certificates a list or a response says that they stand.
+    pub(super) revocation_known: usize,
+    /// How many certificates the chain has below its last.
+    pub(super) below_root: usize,
 }
 
 impl Identity {
-    /// Walks the chain (PEM or concatenated DER, leaf first) to a pinned root, holds it against the revocation lists, and reads it.
+    /// Walks the chain (PEM or concatenated DER, leaf first) to a pinned root, holds it against what is said of revocation, and reads it.
     pub(super) fn establish(
         bundle: &[u8],
-        revocation_lists: &[&[u8]],
+        statements: &Statements<'_>,
         anchors: &[TrustAnchor],
         now: Timestamp,
     ) -> Result<Identity, NvidiaError> {
@@ -60,7 +65,7 @@ impl Identity {
         let chain: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
         let chain = chain.map_err(NvidiaError::Certificate)?;
         check_chain(&chain, anchors, now).map_err(NvidiaError::Chain)?;
-        check_revocation(&chain, revocation_lists, now)?;
+        let revocation_known = revocation::check(&chain, statements, anchors, now)?;
         let [leaf, device, _, ..] = chain.as_slice() else { return Err(NvidiaError::ChainTooShort) };
         let model = model(leaf).ok_or(NvidiaError::UnknownDevice(String::new()))?;
         let chip = chip(&model).ok_or_else(|| NvidiaError::UnknownDevice(model.clone()))?;
@@ -73,7 +78,8 @@ impl Identity {
             key: leaf.key_bits().to_vec(),
             fwid: dice.fwid,
             flags: dice.flags,
-            lists: revocation_lists.len(),
+            revocation_known,
+            below_root: chain.len().saturating_sub(1),
         })
     }
 }
@@ -83,28 +89,6 @@ impl Identity {
     pub(super) const fn is_debug(&self) -> bool {
         self.flags & (NOT_SECURE | RECOVERY | DEBUG) != 0
     }
-}
-
-/// Each list must be of an authority of this chain and current, and must not name a certificate of the chain.
-fn check_revocation(chain: &[Certificate<'_>], lists: &[&[u8]], now: Timestamp) -> Result<(), NvidiaError> {
-    for der in lists {
-        let mut found = Err(CertificateFault::Issuer);
-        for issuer in chain.iter().skip(1) {
-            match RevocationList::check(der, issuer, now) {
-                Err(CertificateFault::Issuer) => {}
-                Err(fault) => return Err(NvidiaError::RevocationList(fault)),
-                Ok(list) => found = Ok((list, issuer.parsed().subject().as_raw())),
-            }
-        }
-        let (list, issuer) = found.map_err(NvidiaError::RevocationList)?;
-        // A list names certificates of its issuer alone.
-        let issued = |certificate: &Certificate<'_>| certificate.parsed().issuer().as_raw() == issuer;
-        let revoked = |certificate: &&Certificate<'_>| issued(certificate) && list.revokes(certificate);
-        if let Some(certificate) = chain.iter().find(revoked) {
-            return Err(NvidiaError::Revoked(certificate.common_name()));
-        }
-    }
-    Ok(())
 }
 
 /// The model in the leaf's subject alternative name: the text `NVIDIA:<model>:<number>`.

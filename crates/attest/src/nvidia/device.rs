@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::{
-    Chip, Feature, NvidiaError, Report, Rim, Switch,
+    Chip, Feature, NvidiaError, Report, Rim, Statements, Switch,
     chain::Identity,
     opaque::{self, Opaque},
 };
@@ -44,8 +44,9 @@ pub enum Kind {
 pub struct Endorsements<'a> {
     /// The pinned roots of device certificates; ordinarily [`crate::roots::Authority::NvidiaDevice`].
     pub anchors: Vec<TrustAnchor>,
-    /// Revocation lists (DER) of authorities in the chain. Every list given is checked. Where none is given the claim `revocation` says so.
-    pub revocation_lists: Vec<&'a [u8]>,
+    /// What the authorities of the chain say of revocation. Every statement given is checked; the claim `revocation` tells of how many
+    /// certificates they speak.
+    pub revocation: Statements<'a>,
     /// The Reference Values that the maker signed.
     pub references: References<'a>,
 }
@@ -104,8 +105,8 @@ impl Device {
         let mut steps = Steps::default();
         let report = Report::parse(&evidence.report).map_err(NvidiaError::Report)?;
         steps.pass(1, format!("the report is of SPDM 1.1 and has {} measurements", report.measurements().len()));
-        let lists = &endorsements.revocation_lists;
-        let identity = Identity::establish(&evidence.certificates, lists, &endorsements.anchors, now)?;
+        let (anchors, revocation) = (&endorsements.anchors, &endorsements.revocation);
+        let identity = Identity::establish(&evidence.certificates, revocation, anchors, now)?;
         steps.pass(2, "the device's certificates lead to the pinned root");
         check_kind(kind, &identity)?;
         steps.pass(3, format!("the device is the {} with the number {}", identity.model, identity.chip_id));
@@ -270,11 +271,11 @@ fn claims(report: &Report<'_>, identity: &Identity, mode: Mode) -> Vec<Claim> {
         ),
         claim_hex("fwid", &identity.fwid, "the measurement of the firmware that holds the signing key"),
     ];
-    let revocation = match identity.lists {
+    let revocation = match identity.revocation_known {
         0 => "not-checked".to_owned(),
-        count => format!("{count} lists"),
+        known => format!("{known} of {} stand", identity.below_root),
     };
-    claims.push(claim("revocation", revocation, "whether revocation lists of the maker's authorities were looked at"));
+    claims.push(claim("revocation", revocation, "of how many certificates the maker says that they were not revoked"));
     claims.push(claim(
         "reference_values",
         "not-compared",

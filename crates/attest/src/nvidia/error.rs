@@ -25,6 +25,12 @@ pub enum NvidiaError {
     /// Step 2: a revocation list.
     #[error("a revocation list cannot be used")]
     RevocationList(#[source] CertificateFault),
+    /// Step 2: an OCSP response.
+    #[error("an OCSP response cannot be used")]
+    OcspResponse(#[source] CertificateFault),
+    /// Step 2: the responder does not know the certificate.
+    #[error("the maker's responder does not know the certificate `{0}`")]
+    OcspUnknown(String),
     /// Step 2: a certificate was taken back.
     #[error("the certificate `{0}` was revoked")]
     Revoked(String),
@@ -104,6 +110,8 @@ impl Refusal for NvidiaError {
             | NvidiaError::Chain(_)
             | NvidiaError::ChainTooShort
             | NvidiaError::RevocationList(_)
+            | NvidiaError::OcspResponse(_)
+            | NvidiaError::OcspUnknown(_)
             | NvidiaError::Revoked(_) => 2,
             NvidiaError::UnknownDevice(_) | NvidiaError::ChipId | NvidiaError::OtherDevice { .. } => 3,
             NvidiaError::Signature => 4,
@@ -141,8 +149,11 @@ impl Refusal for NvidiaError {
                 | CertificateFault::Revoked => "chain-invalid",
             },
             NvidiaError::ChainTooShort => "chain-too-short",
-            NvidiaError::RevocationList(CertificateFault::Expired) => "revocation-stale",
+            NvidiaError::RevocationList(CertificateFault::Expired)
+            | NvidiaError::OcspResponse(CertificateFault::Expired) => "revocation-stale",
             NvidiaError::RevocationList(_) => "revocation-list-invalid",
+            NvidiaError::OcspResponse(_) => "ocsp-response-invalid",
+            NvidiaError::OcspUnknown(_) => "ocsp-unknown",
             NvidiaError::Revoked(_) => "certificate-revoked",
             NvidiaError::UnknownDevice(_) => "device-unknown",
             NvidiaError::ChipId => "chip-id-missing",

@@ -9,13 +9,14 @@
 //! A GPU without confidential computing gives no report, and nothing in a report says "developer mode" outright: what tells the modes apart
 //! are the measurements, so a policy that means it compares them, either by [`Device::compare`] or by naming registers. What *is* said
 //! and signed is refused by code: firmware that its certificate calls debug, recovery or not secure, and modes that are not known. The steps are
-//! those of `docs/spec/platforms/nvidia.md`. Deliberately absent: fetching of manifests, certificates and revocation lists.
+//! those of `docs/spec/platforms/nvidia.md`. Deliberately absent: fetching of manifests, certificates and statements on revocation.
 
 mod chain;
 pub mod composite;
 mod device;
 mod error;
 mod opaque;
+mod revocation;
 mod rim;
 mod spdm;
 mod xml;
@@ -24,6 +25,7 @@ pub use chain::Chip;
 pub use device::{Compared, Device, DeviceEvidence, Endorsements, Kind, References, examine};
 pub use error::NvidiaError;
 pub use opaque::{Feature, Opaque, Switch};
+pub use revocation::Statements;
 pub use rim::{Rim, RimError};
 pub use spdm::Report;
 pub use xml::XmlFault;

@@ -2,19 +2,19 @@
 
 use attest::{
     HashAlgorithm,
-    certificate::TrustAnchor,
-    nvidia::{Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Rim, RimError},
+    certificate::{Certificate, TrustAnchor},
+    nvidia::{Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Rim, RimError, Statements},
 };
 use aws_lc_rs::{
     rand::SystemRandom,
-    signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
+    signature::{ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, RevokedCertParams, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 pub(crate) const SWID: &str = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd";
@@ -30,6 +30,7 @@ pub(crate) struct Room {
     pub(crate) measurements: Vec<[u8; 48]>,
     pub(crate) opaque: Vec<(u16, Vec<u8>)>,
     pub(crate) lists: Vec<Vec<u8>>,
+    pub(crate) responses: Vec<Vec<u8>>,
     pub(crate) kind: Kind,
 }
 
@@ -61,6 +62,7 @@ impl Room {
                 (36, vec![0, 0]),
             ],
             lists: Vec::new(),
+            responses: Vec::new(),
             kind: Kind::Gpu,
         }
     }
@@ -112,7 +114,10 @@ impl Room {
     pub(crate) fn examine_evidence(&self, evidence: &DeviceEvidence) -> Result<Device, NvidiaError> {
         let endorsements = Endorsements {
             anchors: self.anchors(),
-            revocation_lists: self.lists.iter().map(Vec::as_slice).collect(),
+            revocation: Statements {
+                lists: self.lists.iter().map(Vec::as_slice).collect(),
+                responses: self.responses.iter().map(Vec::as_slice).collect(),
+            },
             references: References::Policy,
         };
         Device::examine(self.kind, evidence, &endorsements, now())
@@ -138,6 +143,78 @@ impl Room {
         };
         let issuer = Issuer::from_params(&self.device.0, &self.device.1);
         params.signed_by(&issuer).unwrap().der().to_vec()
+    }
+}
+
+/// An OCSP response about the leaf, with everything that may be wrong in it.
+pub(crate) struct Ocsp {
+    pub(crate) hash: HashAlgorithm,
+    pub(crate) serial: u8,
+    /// The content of the status: good, revoked or unknown by its tag.
+    pub(crate) status: Vec<u8>,
+    pub(crate) from: &'static str,
+    pub(crate) until: Option<&'static str>,
+    pub(crate) extensions: Vec<u8>,
+    /// A responder of its own, with this name, certified by the authority for signing OCSP or not.
+    pub(crate) responder: Option<bool>,
+}
+
+impl Ocsp {
+    pub(crate) fn good() -> Ocsp {
+        Ocsp {
+            hash: HashAlgorithm::Sha384,
+            serial: 7,
+            status: der(0x80, &[]),
+            from: "20260501000000Z",
+            until: Some("20260701000000Z"),
+            extensions: Vec::new(),
+            responder: None,
+        }
+    }
+}
+
+impl Room {
+    /// Makes the response, signed by the device's authority or by its responder.
+    pub(crate) fn respond(&self, ocsp: &Ocsp) -> Vec<u8> {
+        let certificates = self.certificates();
+        let authority = Certificate::parse(&certificates[1]).unwrap();
+        let hash: &[u8] = match ocsp.hash {
+            HashAlgorithm::Sha256 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01],
+            HashAlgorithm::Sha384 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02],
+            _ => &[0x2B, 0x0E, 0x03, 0x02, 0x1A],
+        };
+        let id = der(
+            0x30,
+            &[
+                &der(0x30, &[&der(0x06, &[hash])[..]])[..],
+                &der(0x04, &[&ocsp.hash.hash(&[authority.parsed().subject().as_raw()])]),
+                &der(0x04, &[&ocsp.hash.hash(&[authority.key_bits()])]),
+                &der(0x02, &[&[ocsp.serial]]),
+            ],
+        );
+        let until = ocsp.until.map(|until| der(0xA0, &[&der(0x18, &[until.as_bytes()])[..]])).unwrap_or_default();
+        let from = der(0x18, &[ocsp.from.as_bytes()]);
+        let single = der(0x30, &[&id[..], &ocsp.status, &from, &until, &ocsp.extensions]);
+        let responder_id = der(0xA2, &[&der(0x04, &[&[1; 20]])[..]]);
+        let produced = der(0x18, &[b"20260501000000Z"]);
+        let data = der(0x30, &[&responder_id[..], &produced, &der(0x30, &[&single[..]])]);
+        let responder = ocsp.responder.map(|certified| {
+            let (mut params, key) = (named("Responder"), key());
+            params.extended_key_usages =
+                if certified { vec![ExtendedKeyUsagePurpose::OcspSigning] } else { Vec::new() };
+            let certificate = params.signed_by(&key, &Issuer::from_params(&self.device.0, &self.device.1)).unwrap();
+            (key, certificate.der().to_vec())
+        });
+        let key = responder.as_ref().map_or(&self.device.1, |(key, _)| key);
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, key.serialized_der()).unwrap();
+        let signature = key.sign(&SystemRandom::new(), &data).unwrap();
+        let certs = responder.map(|(_, certificate)| der(0xA0, &[&der(0x30, &[&certificate[..]])[..]]));
+        let ecdsa_sha384 = der(0x30, &[&[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, 0x03]]);
+        let signature = der(0x03, &[&[0], signature.as_ref()]);
+        let basic = der(0x30, &[&data[..], &ecdsa_sha384, &signature, &certs.unwrap_or_default()]);
+        let kind = der(0x06, &[&[0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01]]);
+        let bytes = der(0x30, &[&kind[..], &der(0x04, &[&basic])]);
+        der(0x30, &[&der(0x0A, &[&[0]])[..], &der(0xA0, &[&bytes[..]])])
     }
 }
 
@@ -275,9 +352,13 @@ fn fwid_value(fwid: &[u8]) -> Vec<u8> {
     der(0x30, &[&algorithm[..], &der(0x04, &[fwid])])
 }
 
-fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
-    let length = if content.len() < 0x80 { vec![content.len() as u8] } else { vec![0x81, content.len() as u8] };
+    let length = match content.len() {
+        size @ 0..=0x7F => vec![size as u8],
+        size @ 0x80..=0xFF => vec![0x81, size as u8],
+        size => vec![0x82, (size >> 8) as u8, size as u8],
+    };
     [&[tag][..], &length, &content].concat()
 }
 

@@ -6,22 +6,23 @@ mod corpus;
 mod forge;
 
 use attest::{
-    FormatError,
+    FormatError, HashAlgorithm,
     certificate::{Certificate, CertificateFault},
     nvidia::{
-        self, Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Report, Rim, RimError, XmlFault,
+        self, Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Report, Rim, RimError, Statements,
+        XmlFault,
     },
     platform::Refusal,
     roots::Authority,
 };
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 use corpus::{Case, flip};
-use forge::{Manifest, Room, Signer, composite_device_id, device_info, now, tcb_info, transform};
+use forge::{Manifest, Ocsp, Room, Signer, composite_device_id, der, device_info, now, tcb_info, transform};
 
 fn examine_case(case: &Case, kind: Kind, report: Vec<u8>, certificates: Vec<u8>) -> Result<Device, NvidiaError> {
     let endorsements = Endorsements {
         anchors: Authority::NvidiaDevice.anchors(),
-        revocation_lists: Vec::new(),
+        revocation: Statements::default(),
         references: References::Policy,
     };
     Device::examine(kind, &DeviceEvidence { report, certificates }, &endorsements, case.now())
@@ -261,7 +262,7 @@ fn n5_modes_that_are_not_known_or_contradict_one_another_are_refused() {
 fn n5_revocation_lists_are_current_of_this_chain_and_obeyed() {
     let mut room = Room::new();
     room.lists = vec![room.list((2026, 2027), &[8])];
-    assert_eq!(room.examine().unwrap().genuine().claim("revocation"), Some("1 lists"));
+    assert_eq!(room.examine().unwrap().genuine().claim("revocation"), Some("1 of 2 stand"));
     room.lists = vec![room.list((2026, 2027), &[7])];
     assert_eq!(room.examine(), Err(NvidiaError::Revoked("FMC LF".to_owned())));
     room.lists = vec![room.list((2025, 2026), &[])];
@@ -277,6 +278,58 @@ fn n5_revocation_lists_are_current_of_this_chain_and_obeyed() {
 }
 
 #[test]
+fn n5_ocsp_responses_are_current_of_this_chain_and_obeyed() {
+    let with = |change: &dyn Fn(&mut Ocsp)| {
+        let (mut room, mut ocsp) = (Room::new(), Ocsp::good());
+        change(&mut ocsp);
+        room.responses = vec![room.respond(&ocsp)];
+        room.examine().map(|device| device.genuine().claim("revocation").unwrap().to_owned())
+    };
+    let fault = |fault| Err(NvidiaError::OcspResponse(fault));
+    assert_eq!(with(&|_| {}), Ok("1 of 2 stand".to_owned()));
+    assert_eq!(with(&|ocsp| ocsp.hash = HashAlgorithm::Sha256), Ok("1 of 2 stand".to_owned()));
+    assert_eq!(with(&|ocsp| ocsp.responder = Some(true)), Ok("1 of 2 stand".to_owned()));
+    assert_eq!(with(&|ocsp| ocsp.responder = Some(false)), fault(CertificateFault::NotAuthority));
+    assert_eq!(with(&|ocsp| ocsp.hash = HashAlgorithm::Sha1), fault(CertificateFault::Malformed));
+    assert_eq!(with(&|ocsp| ocsp.serial = 8), fault(CertificateFault::Issuer));
+    let stale = with(&|ocsp| ocsp.until = Some("20260531235959Z"));
+    assert_eq!(stale, fault(CertificateFault::Expired));
+    assert_eq!(stale.err().unwrap().code(), "revocation-stale");
+    assert_eq!(with(&|ocsp| ocsp.from = "20260601000001Z"), fault(CertificateFault::NotYetValid));
+    assert_eq!(with(&|ocsp| ocsp.until = None), fault(CertificateFault::Malformed));
+    assert_eq!(with(&|ocsp| ocsp.until = Some("20261301000000Z")), fault(CertificateFault::Malformed));
+    let revoked = der(0xA1, &[&der(0x18, &[b"20260401000000Z"])[..]]);
+    assert_eq!(with(&|ocsp| ocsp.status = revoked.clone()), Err(NvidiaError::Revoked("FMC LF".to_owned())));
+    let unknown = Err(NvidiaError::OcspUnknown("FMC LF".to_owned()));
+    assert_eq!(with(&|ocsp| ocsp.status = der(0x82, &[])), unknown);
+    let extension = |critical: &[u8]| {
+        let extension = der(0x30, &[&der(0x06, &[&[0x2A]])[..], critical, &der(0x04, &[])]);
+        der(0xA1, &[&der(0x30, &[&extension[..]])[..]])
+    };
+    assert_eq!(with(&|ocsp| ocsp.extensions = extension(&[])), Ok("1 of 2 stand".to_owned()));
+    let critical = extension(&der(0x01, &[&[0xFF]]));
+    assert_eq!(with(&|ocsp| ocsp.extensions = critical.clone()), fault(CertificateFault::Malformed));
+}
+
+#[test]
+fn a1_every_bit_of_an_ocsp_response_that_is_signed_counts_and_a2_its_length() {
+    let mut room = Room::new();
+    let good = room.respond(&Ocsp::good());
+    room.responses = vec![good.clone()];
+    assert!(room.examine().is_ok());
+    for bit in 0..good.len() * 8 {
+        room.responses[0] = flip(&good, bit);
+        assert!(room.examine().is_err(), "bit {bit}");
+    }
+    for size in 0..good.len() {
+        room.responses[0] = good[..size].to_vec();
+        assert_eq!(room.examine(), Err(NvidiaError::OcspResponse(CertificateFault::Malformed)), "size {size}");
+    }
+    room.responses[0] = [good.as_slice(), &[0]].concat();
+    assert_eq!(room.examine(), Err(NvidiaError::OcspResponse(CertificateFault::Malformed)));
+}
+
+#[test]
 fn a_device_of_another_maker_or_time_is_refused() {
     let room = Room::new();
     let mut other = Room::new();
@@ -284,7 +337,7 @@ fn a_device_of_another_maker_or_time_is_refused() {
     let refused = other.examine_evidence(&room.evidence()).err().unwrap();
     assert_eq!(refused.code(), "root-not-trusted");
     let endorsements =
-        Endorsements { anchors: room.anchors(), revocation_lists: Vec::new(), references: References::Policy };
+        Endorsements { anchors: room.anchors(), revocation: Statements::default(), references: References::Policy };
     let at = |time: &str| {
         let examined = nvidia::examine(Kind::Gpu, &room.evidence(), &endorsements, time.parse().unwrap());
         examined.map(|_| ()).map_err(|error| error.code())

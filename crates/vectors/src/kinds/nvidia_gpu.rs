@@ -1,7 +1,7 @@
 //! Cases of the kind `nvidia-gpu`.
 
 use attest::{
-    nvidia::{self, DeviceEvidence, Endorsements, Kind, References, Rim},
+    nvidia::{self, DeviceEvidence, Endorsements, Kind, References, Rim, Statements},
     platform::{Genuine, HardwareIds, PlatformPolicy},
     roots::Authority,
 };
@@ -27,7 +27,7 @@ pub(super) fn examine(case: &Case, kind: Kind) -> Result<Report, String> {
         Some(anchor) => vec![anchor],
         None => Authority::NvidiaDevice.anchors(),
     };
-    let endorsements = Endorsements { anchors, revocation_lists: Vec::new(), references };
+    let endorsements = Endorsements { anchors, revocation: Statements::default(), references };
     let evidence = DeviceEvidence { report: case.need("report")?, certificates: case.need("cert_chain")? };
     let genuine = match nvidia::examine(kind, &evidence, &endorsements, case.now()) {
         Ok(genuine) => genuine,
