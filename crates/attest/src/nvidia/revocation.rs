@@ -4,7 +4,7 @@
 //! Every statement that is given is checked, and one that is stale, of another chain or signed by nobody is refused rather than passed over:
 //! who asks for revocation wants an answer. How many certificates the statements speak of is told. An OCSP response is signed by the
 //! authority itself or by a responder that it certified for this; it has a time until which it holds. Deliberately absent: nonces of OCSP, since
-//! responses are kept and served again, and the hash SHA-1.
+//! responses are kept and served again, the hash SHA-1, and signatures other than ECDSA.
 
 use jiff::Timestamp;
 use x509_parser::{
@@ -131,8 +131,8 @@ impl<'a> Response<'a> {
         }
         let mut basic = Elements::of_whole(basic)?;
         let signed = basic.whole()?;
-        let (rest, algorithm) = AlgorithmIdentifier::from_der(basic.0).ok()?;
-        basic.0 = rest;
+        let algorithm = basic.whole().filter(|whole| ALGORITHMS.contains(whole))?;
+        let (_, algorithm) = AlgorithmIdentifier::from_der(algorithm).ok()?;
         // A bit string begins with the number of its unused bits.
         let signature = basic.universal(Tag::BitString)?.strip_prefix(&[0])?;
         let responder = match basic.0 {
@@ -311,4 +311,9 @@ fn time(text: &[u8]) -> Option<Timestamp> {
 const BASIC: &[u8] = &[0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
 const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+/// ECDSA with SHA-384 and with SHA-256, as their identifiers are written in DER.
+const ALGORITHMS: [&[u8]; 2] = [
+    &[0x30, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, 0x03],
+    &[0x30, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, 0x02],
+];
 const MAX_RESPONSE: usize = 64 * 1024;
