@@ -502,7 +502,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (size, rest) = match first {
-        0..0x80 => (usize::from(*first), rest),
+        0..=0x7F => (usize::from(*first), rest),
         0x81..=0x84 => {
             let (digits, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
             let size = digits.iter().fold(0_usize, |size, digit| (size << 8) | usize::from(*digit));

@@ -51,17 +51,16 @@ pub enum Version {
     V5_0,
 }
 
-/// A key of Groth16 on BN254 for five public inputs, each coordinate in 32 big-endian bytes; its points are on the curve.
+/// A key of Groth16 on BN254 for five public inputs; its points are on their curves and of the right order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyingKey {
-    /// α in G1: x, y.
-    alpha: [[u8; 32]; 2],
-    /// β, γ and δ in G2: the imaginary and the real part of x, then of y.
-    beta: [[u8; 32]; 4],
-    gamma: [[u8; 32]; 4],
-    delta: [[u8; 32]; 4],
-    /// One more point of G1 than there are inputs.
-    inputs: [[[u8; 32]; 2]; 6],
+    digest: [u8; 32],
+    alpha: G1,
+    beta: G2,
+    gamma: G2,
+    delta: G2,
+    /// One more than there are inputs.
+    inputs: [G1; 6],
 }
 
 /// Why a receipt is refused.
@@ -175,7 +174,7 @@ impl Parameters {
         }
         let mut id_digest = control_id;
         id_digest.reverse();
-        let down = [control_root, id_digest, key.digest()];
+        let down = [control_root, id_digest, key.digest];
         let [a, b, c, d, ..] = tagged("risc0.Groth16ReceiptVerifierParameters", &down, &[]);
         Ok(Parameters { control_root, control_id, key, selector: [a, b, c, d] })
     }
@@ -202,18 +201,14 @@ impl Parameters {
         let [root_low, root_high] = halves(&self.control_root);
         let [claim_low, claim_high] = halves(claim_digest);
         let scalars = [root_low, root_high, claim_low, claim_high, self.control_id];
-        let [first, rest @ ..] = &self.key.inputs;
-        let mut sum = g1(first).ok_or(Risc0Error::Key)?;
-        for (point, scalar) in rest.iter().zip(scalars) {
+        let [mut sum, points @ ..] = self.key.inputs;
+        for (point, scalar) in points.into_iter().zip(scalars) {
+            // Each is below the order: the halves by their length, the id since it was taken in.
             let scalar = Fr::from_slice(&scalar).map_err(|_| Risc0Error::ControlId)?;
-            sum = sum + g1(point).ok_or(Risc0Error::Key)? * scalar;
+            sum = sum + point * scalar;
         }
-        let pairs = [
-            (-proof.a, proof.b),
-            (g1(&self.key.alpha).ok_or(Risc0Error::Key)?, g2(&self.key.beta).ok_or(Risc0Error::Key)?),
-            (sum, g2(&self.key.gamma).ok_or(Risc0Error::Key)?),
-            (proof.c, g2(&self.key.delta).ok_or(Risc0Error::Key)?),
-        ];
+        let key = &self.key;
+        let pairs = [(-proof.a, proof.b), (key.alpha, key.beta), (sum, key.gamma), (proof.c, key.delta)];
         Ok(pairing_batch(&pairs) == Gt::one())
     }
 }
@@ -255,9 +250,17 @@ impl VerifyingKey {
         [beta, gamma, delta]: [[[u8; 32]; 4]; 3],
         inputs: [[[u8; 32]; 2]; 6],
     ) -> Result<VerifyingKey, Risc0Error> {
-        let first = std::iter::once(&alpha).chain(&inputs).all(|point| g1(point).is_some());
-        let second = [beta, gamma, delta].iter().all(|point| g2(point).is_some());
-        if first && second { Ok(VerifyingKey { alpha, beta, gamma, delta, inputs }) } else { Err(Risc0Error::Key) }
+        let first = |point: &[[u8; 32]; 2]| g1(point).ok_or(Risc0Error::Key);
+        let second = |point: &[[u8; 32]; 4]| g2(point).ok_or(Risc0Error::Key);
+        let [a, b, c, d, e, f] = &inputs;
+        Ok(VerifyingKey {
+            digest: key_digest(&alpha, [&beta, &gamma, &delta], &inputs),
+            alpha: first(&alpha)?,
+            beta: second(&beta)?,
+            gamma: second(&gamma)?,
+            delta: second(&delta)?,
+            inputs: [first(a)?, first(b)?, first(c)?, first(d)?, first(e)?, first(f)?],
+        })
     }
 
     /// The key of RISC Zero's ceremony, the same for the versions of [`Version`]. `None` only if a shipped constant could not be read,
@@ -269,19 +272,16 @@ impl VerifyingKey {
         }
         VerifyingKey::new(words(ALPHA)?, [words(BETA)?, words(GAMMA)?, words(DELTA)?], inputs).ok()
     }
+}
 
-    /// The digest of the key, as the parameters' digest takes it in.
-    fn digest(&self) -> [u8; 32] {
-        let mut inputs = [0; 32];
-        for point in self.inputs.iter().rev() {
-            inputs =
-                tagged("risc0_groth16.VerifyingKey.IC", &[sha256(&point.each_ref().map(AsRef::as_ref)), inputs], &[]);
-        }
-        let second = |point: &[[u8; 32]; 4]| sha256(&point.each_ref().map(AsRef::as_ref));
-        let alpha = sha256(&self.alpha.each_ref().map(AsRef::as_ref));
-        let down = [alpha, second(&self.beta), second(&self.gamma), second(&self.delta), inputs];
-        tagged("risc0_groth16.VerifyingKey", &down, &[])
+/// The digest of a key, as the parameters' digest takes it in.
+fn key_digest(alpha: &[[u8; 32]; 2], second: [&[[u8; 32]; 4]; 3], inputs: &[[[u8; 32]; 2]; 6]) -> [u8; 32] {
+    let mut list = [0; 32];
+    for point in inputs.iter().rev() {
+        list = tagged("risc0_groth16.VerifyingKey.IC", &[sha256(&[point.as_flattened()]), list], &[]);
     }
+    let [beta, gamma, delta] = second.map(|point| sha256(&[point.as_flattened()]));
+    tagged("risc0_groth16.VerifyingKey", &[sha256(&[alpha.as_flattened()]), beta, gamma, delta, list], &[])
 }
 
 /// The points of a proof, on their curves.
@@ -458,12 +458,15 @@ mod tests {
     fn a_scalar_or_a_point_out_of_range_is_refused() {
         let key = VerifyingKey::shipped().unwrap();
         assert_eq!(Parameters::new([0; 32], ORDER, key.clone()).err(), Some(Risc0Error::ControlId));
-        assert_eq!(Parameters::new([0; 32], [0xFF; 32], key.clone()).err(), Some(Risc0Error::ControlId));
-        let rebuilt = |alpha, beta| VerifyingKey::new(alpha, [beta, key.gamma, key.delta], key.inputs).map(|_| ());
-        assert_eq!(rebuilt(key.alpha, key.beta), Ok(()));
-        assert_eq!(rebuilt([[0; 32]; 2], key.beta), Err(Risc0Error::Key));
-        assert_eq!(rebuilt([[0xFF; 32]; 2], key.beta), Err(Risc0Error::Key));
-        assert_eq!(rebuilt(key.alpha, [[0; 32]; 4]), Err(Risc0Error::Key));
+        assert_eq!(Parameters::new([0; 32], [0xFF; 32], key).err(), Some(Risc0Error::ControlId));
+        let (alpha, beta, gamma, delta) =
+            (words(ALPHA).unwrap(), words(BETA).unwrap(), words(GAMMA).unwrap(), words(DELTA).unwrap());
+        let inputs = INPUTS.map(|input| words(input).unwrap());
+        let rebuilt = |alpha, beta| VerifyingKey::new(alpha, [beta, gamma, delta], inputs).map(|_| ());
+        assert_eq!(rebuilt(alpha, beta), Ok(()));
+        assert_eq!(rebuilt([[0; 32]; 2], beta), Err(Risc0Error::Key));
+        assert_eq!(rebuilt([[0xFF; 32]; 2], beta), Err(Risc0Error::Key));
+        assert_eq!(rebuilt(alpha, [[0; 32]; 4]), Err(Risc0Error::Key));
     }
 
     #[test]

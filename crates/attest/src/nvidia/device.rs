@@ -7,6 +7,7 @@
 //! processor's Evidence vouches for the collector.
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
@@ -28,6 +29,33 @@ pub struct DeviceEvidence {
     pub report: Vec<u8>,
     /// Its certificates, leaf first: PEM, or DER one after the other.
     pub certificates: Vec<u8>,
+}
+
+/// One entry of the list that NVIDIA's collectors write. What they say beside these (an architecture, a nonce) is repeated in what is signed.
+#[derive(serde::Deserialize)]
+struct Collected {
+    evidence: String,
+    certificate: String,
+}
+
+impl DeviceEvidence {
+    /// Reads the JSON of NVIDIA's collectors: a list of devices, each with `evidence` and `certificate` in base64.
+    ///
+    /// `None` for anything else, also for an empty list, more than 128 devices, or more than 4 MiB.
+    pub fn from_collector(json: &[u8]) -> Option<Vec<DeviceEvidence>> {
+        if json.len() > MAX_COLLECTED {
+            return None;
+        }
+        let collected: Vec<Collected> = serde_json::from_slice(json).ok()?;
+        if collected.is_empty() || collected.len() > MAX_DEVICES {
+            return None;
+        }
+        let bytes = |text: String| STANDARD.decode(text).ok();
+        let device = |entry: Collected| {
+            Some(DeviceEvidence { report: bytes(entry.evidence)?, certificates: bytes(entry.certificate)? })
+        };
+        collected.into_iter().map(device).collect()
+    }
 }
 
 /// Which device is expected.
@@ -327,3 +355,6 @@ fn vbios(opaque: &Opaque<'_>) -> Vec<Claim> {
         .extend(opaque.vbios_release().map(|text| claim("vbios_release", text, "the version as its maker writes it")));
     claims
 }
+
+const MAX_COLLECTED: usize = 4 * 1024 * 1024;
+const MAX_DEVICES: usize = 128;

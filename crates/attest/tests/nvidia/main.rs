@@ -392,6 +392,24 @@ fn a_real_device_meets_its_manifests_and_no_others() {
 }
 
 #[test]
+fn what_a_collector_writes_is_the_same_evidence() {
+    let mut seen = 0;
+    for kind in ["nvidia-gpu", "nvidia-switch"] {
+        let Some(cases) = Case::all(kind) else { return };
+        for case in cases.iter().filter(|case| case.entry["files"]["evidence_json"].is_object()) {
+            let devices = DeviceEvidence::from_collector(&case.bytes("evidence_json")).unwrap();
+            let evidence = DeviceEvidence { report: case.bytes("report"), certificates: case.bytes("cert_chain") };
+            assert!(devices.contains(&evidence), "{}", case.id);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+    for other in ["", "[]", "{}", "[{}]", "[{\"evidence\": \"!\", \"certificate\": \"\"}]"] {
+        assert_eq!(DeviceEvidence::from_collector(other.as_bytes()), None, "{other}");
+    }
+}
+
+#[test]
 fn a_manifest_is_signed_as_a_whole_by_who_may_sign_it() {
     let signer = Signer::new();
     let good = Manifest::vbios(vec![(2, true, vec![[2; 48]])]);
