@@ -65,7 +65,7 @@ impl Identity {
         let chain: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
         let chain = chain.map_err(NvidiaError::Certificate)?;
         check_chain(&chain, anchors, now).map_err(NvidiaError::Chain)?;
-        let revocation_known = revocation::check(&chain, statements, anchors, now)?;
+        let revocation_known = revocation::check(&chain, statements, anchors, now).map_err(NvidiaError::Revocation)?;
         let [leaf, device, _, ..] = chain.as_slice() else { return Err(NvidiaError::ChainTooShort) };
         let model = model(leaf).ok_or(NvidiaError::UnknownDevice(String::new()))?;
         let chip = chip(&model).ok_or_else(|| NvidiaError::UnknownDevice(model.clone()))?;

@@ -1,6 +1,6 @@
 //! Why a device's Evidence is refused.
 
-use super::RimError;
+use super::{RevocationError, RimError};
 use crate::{
     certificate::{CertificateFault, ChainError},
     platform::Refusal,
@@ -22,18 +22,9 @@ pub enum NvidiaError {
     /// Step 2: fewer certificates than a device has.
     #[error("the chain has no certificate of the device itself between its firmware's and its maker's")]
     ChainTooShort,
-    /// Step 2: a revocation list.
-    #[error("a revocation list cannot be used")]
-    RevocationList(#[source] CertificateFault),
-    /// Step 2: an OCSP response.
-    #[error("an OCSP response cannot be used")]
-    OcspResponse(#[source] CertificateFault),
-    /// Step 2: the responder does not know the certificate.
-    #[error("the maker's responder does not know the certificate `{0}`")]
-    OcspUnknown(String),
-    /// Step 2: a certificate was taken back.
-    #[error("the certificate `{0}` was revoked")]
-    Revoked(String),
+    /// Step 2: a certificate was taken back, or what is said of that cannot be used.
+    #[error("the device's certificates do not all stand")]
+    Revocation(#[source] RevocationError),
     /// Step 3: no name of a known chip.
     #[error("the certificate is of no known chip: `{0}`")]
     UnknownDevice(String),
@@ -109,10 +100,7 @@ impl Refusal for NvidiaError {
             NvidiaError::Certificate(_)
             | NvidiaError::Chain(_)
             | NvidiaError::ChainTooShort
-            | NvidiaError::RevocationList(_)
-            | NvidiaError::OcspResponse(_)
-            | NvidiaError::OcspUnknown(_)
-            | NvidiaError::Revoked(_) => 2,
+            | NvidiaError::Revocation(_) => 2,
             NvidiaError::UnknownDevice(_) | NvidiaError::ChipId | NvidiaError::OtherDevice { .. } => 3,
             NvidiaError::Signature => 4,
             NvidiaError::FwidMissing
@@ -149,12 +137,14 @@ impl Refusal for NvidiaError {
                 | CertificateFault::Revoked => "chain-invalid",
             },
             NvidiaError::ChainTooShort => "chain-too-short",
-            NvidiaError::RevocationList(CertificateFault::Expired)
-            | NvidiaError::OcspResponse(CertificateFault::Expired) => "revocation-stale",
-            NvidiaError::RevocationList(_) => "revocation-list-invalid",
-            NvidiaError::OcspResponse(_) => "ocsp-response-invalid",
-            NvidiaError::OcspUnknown(_) => "ocsp-unknown",
-            NvidiaError::Revoked(_) => "certificate-revoked",
+            NvidiaError::Revocation(error) => match error {
+                RevocationError::List(CertificateFault::Expired)
+                | RevocationError::Response(CertificateFault::Expired) => "revocation-stale",
+                RevocationError::List(_) => "revocation-list-invalid",
+                RevocationError::Response(_) => "ocsp-response-invalid",
+                RevocationError::Unknown(_) => "ocsp-unknown",
+                RevocationError::Revoked(_) => "certificate-revoked",
+            },
             NvidiaError::UnknownDevice(_) => "device-unknown",
             NvidiaError::ChipId => "chip-id-missing",
             NvidiaError::OtherDevice { .. } => "device-other",

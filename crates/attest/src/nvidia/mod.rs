@@ -25,7 +25,7 @@ pub use chain::Chip;
 pub use device::{Compared, Device, DeviceEvidence, Endorsements, Kind, References, examine};
 pub use error::NvidiaError;
 pub use opaque::{Feature, Opaque, Switch};
-pub use revocation::Statements;
+pub use revocation::{RevocationError, Statements};
 pub use rim::{Rim, RimError};
 pub use spdm::Report;
 pub use xml::XmlFault;

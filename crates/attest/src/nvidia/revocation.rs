@@ -12,7 +12,6 @@ use x509_parser::{
     x509::AlgorithmIdentifier,
 };
 
-use super::NvidiaError;
 use crate::{
     HashAlgorithm,
     certificate::{Certificate, CertificateFault, RevocationList, TrustAnchor, check_chain, verify_with},
@@ -27,13 +26,30 @@ pub struct Statements<'a> {
     pub responses: Vec<&'a [u8]>,
 }
 
+/// Why a certificate does not stand, or a statement on it cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RevocationError {
+    /// A revocation list.
+    #[error("a revocation list cannot be used")]
+    List(#[source] CertificateFault),
+    /// An OCSP response.
+    #[error("an OCSP response cannot be used")]
+    Response(#[source] CertificateFault),
+    /// The responder does not know the certificate.
+    #[error("the maker's responder does not know the certificate `{0}`")]
+    Unknown(String),
+    /// Its issuer took it back.
+    #[error("the certificate `{0}` was revoked")]
+    Revoked(String),
+}
+
 /// Holds a chain (leaf first, already walked) against the statements, and tells how many of its certificates they speak of.
 pub(super) fn check(
     chain: &[Certificate<'_>],
     statements: &Statements<'_>,
     anchors: &[TrustAnchor],
     now: Timestamp,
-) -> Result<usize, NvidiaError> {
+) -> Result<usize, RevocationError> {
     let mut covered = std::collections::BTreeSet::new();
     for der in &statements.lists {
         covered.extend(check_list(chain, der, now)?);
@@ -45,21 +61,21 @@ pub(super) fn check(
 }
 
 /// The places of the certificates that a list speaks of.
-fn check_list(chain: &[Certificate<'_>], der: &[u8], now: Timestamp) -> Result<Vec<usize>, NvidiaError> {
+fn check_list(chain: &[Certificate<'_>], der: &[u8], now: Timestamp) -> Result<Vec<usize>, RevocationError> {
     for (above, issuer) in chain.iter().enumerate().skip(1) {
         let list = match RevocationList::check(der, issuer, now) {
             Err(CertificateFault::Issuer) => continue,
-            other => other.map_err(NvidiaError::RevocationList)?,
+            other => other.map_err(RevocationError::List)?,
         };
         let name = issuer.parsed().subject().as_raw();
         let below = chain.iter().enumerate().take(above);
         let issued: Vec<_> = below.filter(|(_, below)| below.parsed().issuer().as_raw() == name).collect();
         if let Some((_, revoked)) = issued.iter().find(|(_, certificate)| list.revokes(certificate)) {
-            return Err(NvidiaError::Revoked(revoked.common_name()));
+            return Err(RevocationError::Revoked(revoked.common_name()));
         }
         return Ok(issued.into_iter().map(|(place, _)| place).collect());
     }
-    Err(NvidiaError::RevocationList(CertificateFault::Issuer))
+    Err(RevocationError::List(CertificateFault::Issuer))
 }
 
 /// The place of the certificate that a response speaks of.
@@ -68,8 +84,8 @@ fn check_response(
     der: &[u8],
     anchors: &[TrustAnchor],
     now: Timestamp,
-) -> Result<usize, NvidiaError> {
-    let fault = NvidiaError::OcspResponse;
+) -> Result<usize, RevocationError> {
+    let fault = RevocationError::Response;
     let response = Response::parse(der).ok_or(fault(CertificateFault::Malformed))?;
     let pairs = chain.iter().zip(chain.iter().skip(1)).enumerate();
     let mut meant = pairs.filter(|(_, (certificate, issuer))| response.is_about(certificate, issuer));
@@ -84,8 +100,8 @@ fn check_response(
     }
     match response.status {
         Status::Good => Ok(place),
-        Status::Revoked => Err(NvidiaError::Revoked(certificate.common_name())),
-        Status::Unknown => Err(NvidiaError::OcspUnknown(certificate.common_name())),
+        Status::Revoked => Err(RevocationError::Revoked(certificate.common_name())),
+        Status::Unknown => Err(RevocationError::Unknown(certificate.common_name())),
     }
 }
 

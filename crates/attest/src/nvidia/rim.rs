@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use roxmltree::{Document, Node};
 use subtle::ConstantTimeEq;
 
-use super::xml::{self, XmlFault};
+use super::{
+    revocation::{self, RevocationError, Statements},
+    xml::{self, XmlFault},
+};
 use crate::{
     HashAlgorithm,
     certificate::{Certificate, CertificateFault, ChainError, TrustAnchor, check_chain},
@@ -60,6 +63,9 @@ pub enum RimError {
     /// The chain.
     #[error("the manifest's signer is not certified by the pinned root")]
     Chain(#[source] ChainError),
+    /// A certificate of the chain was taken back, or what is said of that cannot be used.
+    #[error("the manifest's signer or an authority above it does not stand")]
+    Revocation(#[source] RevocationError),
     /// The document is not what was signed.
     #[error("the manifest's content is not what its signature covers")]
     Digest,
@@ -92,6 +98,8 @@ impl Refusal for RimError {
                 | CertificateFault::Algorithm
                 | CertificateFault::Revoked => "rim-chain-invalid",
             },
+            RimError::Revocation(RevocationError::Revoked(_)) => "rim-certificate-revoked",
+            RimError::Revocation(_) => "rim-revocation-unusable",
             RimError::Digest => "rim-digest-mismatch",
             RimError::Signature => "rim-signature-invalid",
         }
@@ -103,11 +111,17 @@ impl Refusal for RimError {
 }
 
 impl Rim {
-    /// Verifies a manifest (XML, at most 256 KiB) at a time, under pinned roots.
+    /// Verifies a manifest (XML, at most 256 KiB) at a time, under pinned roots; ordinarily [`crate::roots::Authority::NvidiaRim`]. What is
+    /// given of revocation is held against the signer's chain.
     ///
     /// # Errors
-    /// The first check that fails: form, structure, chain, digest of the content, signature.
-    pub fn verify(xml: &[u8], anchors: &[TrustAnchor], now: Timestamp) -> Result<Rim, RimError> {
+    /// The first check that fails: form, chain, digest of the content, signature, structure of the content.
+    pub fn verify(
+        xml: &[u8],
+        anchors: &[TrustAnchor],
+        revocation: &Statements<'_>,
+        now: Timestamp,
+    ) -> Result<Rim, RimError> {
         let document = xml::parse(xml).map_err(RimError::Xml)?;
         let root = document.root_element();
         if !root.has_tag_name((SWID, "SoftwareIdentity")) {
@@ -117,7 +131,7 @@ impl Rim {
         if root.last_element_child() != Some(signature) {
             return Err(RimError::Structure("Signature"));
         }
-        let (key, signer) = check_signer(signature, anchors, now)?;
+        let (key, signer) = check_signer(signature, anchors, revocation, now)?;
         check_signature(&document, signature, &key)?;
         read(root, signer)
     }
@@ -169,6 +183,7 @@ impl Rim {
 fn check_signer(
     signature: Node<'_, '_>,
     anchors: &[TrustAnchor],
+    statements: &Statements<'_>,
     now: Timestamp,
 ) -> Result<(Vec<u8>, String), RimError> {
     let info = only_child(signature, DSIG, "KeyInfo").ok_or(RimError::Structure("KeyInfo"))?;
@@ -183,6 +198,7 @@ fn check_signer(
     let chain: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
     let chain = chain.map_err(RimError::Certificate)?;
     check_chain(&chain, anchors, now).map_err(RimError::Chain)?;
+    revocation::check(&chain, statements, anchors, now).map_err(RimError::Revocation)?;
     let signer = chain.first().ok_or(RimError::Structure("X509Certificate"))?;
     let usage = signer.parsed().key_usage().map_err(|_| RimError::Certificate(CertificateFault::Malformed))?;
     if !usage.is_some_and(|usage| usage.value.digital_signature()) {

@@ -125,25 +125,28 @@ impl Room {
 
     /// A list of the device's certificate authority, current from year to year, that names these serial numbers.
     pub(crate) fn list(&self, years: (i32, i32), serials: &[u8]) -> Vec<u8> {
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(years.0, 1, 1),
-            next_update: date_time_ymd(years.1, 1, 1),
-            crl_number: SerialNumber::from_slice(&[1]),
-            issuing_distribution_point: None,
-            revoked_certs: serials
-                .iter()
-                .map(|serial| RevokedCertParams {
-                    serial_number: SerialNumber::from_slice(&[*serial]),
-                    revocation_time: date_time_ymd(2025, 6, 1),
-                    reason_code: None,
-                    invalidity_date: None,
-                })
-                .collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let issuer = Issuer::from_params(&self.device.0, &self.device.1);
-        params.signed_by(&issuer).unwrap().der().to_vec()
+        list(&self.device, years, serials)
     }
+}
+
+fn list((params, key): &(CertificateParams, KeyPair), years: (i32, i32), serials: &[u8]) -> Vec<u8> {
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(years.0, 1, 1),
+        next_update: date_time_ymd(years.1, 1, 1),
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: serials
+            .iter()
+            .map(|serial| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&[*serial]),
+                revocation_time: date_time_ymd(2025, 6, 1),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&Issuer::from_params(params, key)).unwrap().der().to_vec()
 }
 
 /// An OCSP response about the leaf, with everything that may be wrong in it.
@@ -282,11 +285,22 @@ impl Signer {
     pub(crate) fn new() -> Signer {
         let mut params = named("RIM Signer");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.serial_number = Some(SerialNumber::from_slice(&[7]));
         Signer { root: (authority("RIM Root"), key()), params, key: key() }
     }
 
     pub(crate) fn anchors(&self) -> Vec<TrustAnchor> {
         vec![TrustAnchor::pin(self.root.0.self_signed(&self.root.1).unwrap().der()).unwrap()]
+    }
+
+    /// The root's certificate as an element of a manifest.
+    pub(crate) fn root_certificate(&self) -> String {
+        let root = self.root.0.self_signed(&self.root.1).unwrap();
+        format!("<ds:X509Certificate>{}</ds:X509Certificate>", STANDARD.encode(root.der()))
+    }
+
+    pub(crate) fn list(&self, years: (i32, i32), serials: &[u8]) -> Vec<u8> {
+        list(&self.root, years, serials)
     }
 
     pub(crate) fn sign(&self, manifest: &Manifest) -> String {
@@ -317,7 +331,7 @@ impl Signer {
     }
 
     pub(crate) fn verify(&self, xml: &str) -> Result<Rim, RimError> {
-        Rim::verify(xml.as_bytes(), &self.anchors(), now())
+        Rim::verify(xml.as_bytes(), &self.anchors(), &Statements::default(), now())
     }
 }
 

@@ -9,8 +9,8 @@ use attest::{
     FormatError, HashAlgorithm,
     certificate::{Certificate, CertificateFault},
     nvidia::{
-        self, Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Report, Rim, RimError, Statements,
-        XmlFault,
+        self, Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Report, RevocationError, Rim,
+        RimError, Statements, XmlFault,
     },
     platform::Refusal,
     roots::Authority,
@@ -26,6 +26,10 @@ fn examine_case(case: &Case, kind: Kind, report: Vec<u8>, certificates: Vec<u8>)
         references: References::Policy,
     };
     Device::examine(kind, &DeviceEvidence { report, certificates }, &endorsements, case.now())
+}
+
+fn revocation(error: RevocationError) -> NvidiaError {
+    NvidiaError::Revocation(error)
 }
 
 #[test]
@@ -83,14 +87,14 @@ fn a1_what_is_not_signed_in_a_manifest_is_its_root_certificate() {
     let Some(case) = Case::one("nvidia-rim/nv-gpu-driver-gh100-550-144-03") else { return };
     let xml = case.bytes("rim");
     let anchors = Authority::NvidiaRim.anchors();
-    assert!(Rim::verify(&xml, &anchors, case.now()).is_ok());
+    assert!(Rim::verify(&xml, &anchors, &Statements::default(), case.now()).is_ok());
     let text = std::str::from_utf8(&xml).unwrap();
     let root = text.rfind("<ds:X509Certificate>").unwrap()..text.rfind("</ds:X509Certificate>").unwrap();
     // One bit of every ninth byte, each place of a bit in turn; and every bit around the signature's own values.
     let values = text.find("<ds:DigestValue>").unwrap()..text.find("<ds:KeyInfo>").unwrap();
     let strides = (0..xml.len()).step_by(9).map(|byte| byte * 8 + byte / 9 % 8);
     for bit in strides.chain(values.flat_map(|byte| [byte * 8, byte * 8 + 1])) {
-        let accepted = Rim::verify(&flip(&xml, bit), &anchors, case.now()).is_ok();
+        let accepted = Rim::verify(&flip(&xml, bit), &anchors, &Statements::default(), case.now()).is_ok();
         assert!(!accepted || root.contains(&(bit / 8)), "bit {bit}");
     }
 }
@@ -155,7 +159,10 @@ fn a7_evidence_of_another_device_or_platform_is_refused() {
             if file.is_object() {
                 let refused = examine_case(&gpu, Kind::Gpu, case.bytes(role), gpu_chain.clone()).err().unwrap();
                 assert!(refused.is_malformed(), "{kind} {role}: {refused:?}");
-                assert!(Rim::verify(&case.bytes(role), &Authority::NvidiaRim.anchors(), now()).is_err());
+                assert!(
+                    Rim::verify(&case.bytes(role), &Authority::NvidiaRim.anchors(), &Statements::default(), now())
+                        .is_err()
+                );
             }
         }
     }
@@ -264,17 +271,17 @@ fn n5_revocation_lists_are_current_of_this_chain_and_obeyed() {
     room.lists = vec![room.list((2026, 2027), &[8])];
     assert_eq!(room.examine().unwrap().genuine().claim("revocation"), Some("1 of 2 stand"));
     room.lists = vec![room.list((2026, 2027), &[7])];
-    assert_eq!(room.examine(), Err(NvidiaError::Revoked("FMC LF".to_owned())));
+    assert_eq!(room.examine(), Err(revocation(RevocationError::Revoked("FMC LF".to_owned()))));
     room.lists = vec![room.list((2025, 2026), &[])];
     let stale = room.examine().err().unwrap();
     assert_eq!(
         (stale.clone(), stale.code()),
-        (NvidiaError::RevocationList(CertificateFault::Expired), "revocation-stale")
+        (revocation(RevocationError::List(CertificateFault::Expired)), "revocation-stale")
     );
     room.lists = vec![Room::new().list((2026, 2027), &[])];
-    assert_eq!(room.examine(), Err(NvidiaError::RevocationList(CertificateFault::Signature)));
+    assert_eq!(room.examine(), Err(revocation(RevocationError::List(CertificateFault::Signature))));
     room.lists = vec![vec![0x30, 0]];
-    assert_eq!(room.examine(), Err(NvidiaError::RevocationList(CertificateFault::Malformed)));
+    assert_eq!(room.examine(), Err(revocation(RevocationError::List(CertificateFault::Malformed))));
 }
 
 #[test]
@@ -285,7 +292,7 @@ fn n5_ocsp_responses_are_current_of_this_chain_and_obeyed() {
         room.responses = vec![room.respond(&ocsp)];
         room.examine().map(|device| device.genuine().claim("revocation").unwrap().to_owned())
     };
-    let fault = |fault| Err(NvidiaError::OcspResponse(fault));
+    let fault = |fault| Err(revocation(RevocationError::Response(fault)));
     assert_eq!(with(&|_| {}), Ok("1 of 2 stand".to_owned()));
     assert_eq!(with(&|ocsp| ocsp.hash = HashAlgorithm::Sha256), Ok("1 of 2 stand".to_owned()));
     assert_eq!(with(&|ocsp| ocsp.responder = Some(true)), Ok("1 of 2 stand".to_owned()));
@@ -299,8 +306,11 @@ fn n5_ocsp_responses_are_current_of_this_chain_and_obeyed() {
     assert_eq!(with(&|ocsp| ocsp.until = None), fault(CertificateFault::Malformed));
     assert_eq!(with(&|ocsp| ocsp.until = Some("20261301000000Z")), fault(CertificateFault::Malformed));
     let revoked = der(0xA1, &[&der(0x18, &[b"20260401000000Z"])[..]]);
-    assert_eq!(with(&|ocsp| ocsp.status = revoked.clone()), Err(NvidiaError::Revoked("FMC LF".to_owned())));
-    let unknown = Err(NvidiaError::OcspUnknown("FMC LF".to_owned()));
+    assert_eq!(
+        with(&|ocsp| ocsp.status = revoked.clone()),
+        Err(revocation(RevocationError::Revoked("FMC LF".to_owned())))
+    );
+    let unknown = Err(revocation(RevocationError::Unknown("FMC LF".to_owned())));
     assert_eq!(with(&|ocsp| ocsp.status = der(0x82, &[])), unknown);
     let extension = |critical: &[u8]| {
         let extension = der(0x30, &[&der(0x06, &[&[0x2A]])[..], critical, &der(0x04, &[])]);
@@ -323,10 +333,14 @@ fn a1_every_bit_of_an_ocsp_response_that_is_signed_counts_and_a2_its_length() {
     }
     for size in 0..good.len() {
         room.responses[0] = good[..size].to_vec();
-        assert_eq!(room.examine(), Err(NvidiaError::OcspResponse(CertificateFault::Malformed)), "size {size}");
+        assert_eq!(
+            room.examine(),
+            Err(revocation(RevocationError::Response(CertificateFault::Malformed))),
+            "size {size}"
+        );
     }
     room.responses[0] = [good.as_slice(), &[0]].concat();
-    assert_eq!(room.examine(), Err(NvidiaError::OcspResponse(CertificateFault::Malformed)));
+    assert_eq!(room.examine(), Err(revocation(RevocationError::Response(CertificateFault::Malformed))));
 }
 
 #[test]
@@ -382,12 +396,15 @@ fn measurements_that_manifests_do_not_list_are_refused() {
 #[test]
 fn a_real_device_meets_its_manifests_and_no_others() {
     let Some(case) = Case::one("nvidia-gpu/full-545-nogpu-mode") else { return };
-    let rim = |role: &str| Rim::verify(&case.bytes(role), &Authority::NvidiaRim.anchors(), case.now()).unwrap();
+    let rim = |role: &str| {
+        Rim::verify(&case.bytes(role), &Authority::NvidiaRim.anchors(), &Statements::default(), case.now()).unwrap()
+    };
     let device = examine_case(&case, Kind::Gpu, case.bytes("report"), case.bytes("cert_chain")).unwrap();
     let compared = device.clone().compare(&[rim("driver_rim"), rim("vbios_rim")]).unwrap();
     assert_eq!(compared.genuine().claim("compared"), Some("33"));
     let Some(other) = Case::one("nvidia-rim/g520-0202-885-96006d0008-prod") else { return };
-    let other = Rim::verify(&other.bytes("rim"), &Authority::NvidiaRim.anchors(), other.now()).unwrap();
+    let other =
+        Rim::verify(&other.bytes("rim"), &Authority::NvidiaRim.anchors(), &Statements::default(), other.now()).unwrap();
     assert!(matches!(device.compare(&[other]), Err(NvidiaError::Measurement { index: 2, .. })));
 }
 
@@ -423,13 +440,40 @@ fn a_manifest_is_signed_as_a_whole_by_who_may_sign_it() {
     let other = signer.sign(&Manifest { version: "96.01.9F.00.01".to_owned(), ..good.clone() });
     let value = |xml: &str| xml.split("SignatureValue>").nth(1).unwrap().to_owned();
     assert_eq!(signer.verify(&other.replace(&value(&other), &value(&xml))), Err(RimError::Signature));
-    let refused = Rim::verify(xml.as_bytes(), &Signer::new().anchors(), now()).err().unwrap();
+    let refused = Rim::verify(xml.as_bytes(), &Signer::new().anchors(), &Statements::default(), now()).err().unwrap();
     assert_eq!(refused.code(), "rim-chain-untrusted");
-    let late = Rim::verify(xml.as_bytes(), &signer.anchors(), "2028-01-01T00:00:00Z".parse().unwrap()).err().unwrap();
+    let late =
+        Rim::verify(xml.as_bytes(), &signer.anchors(), &Statements::default(), "2028-01-01T00:00:00Z".parse().unwrap())
+            .err()
+            .unwrap();
     assert_eq!(late.code(), "rim-certificate-expired");
     let mut signer = Signer::new();
     signer.params.key_usages.clear();
     assert_eq!(signer.verify(&signer.sign(&good)), Err(RimError::Algorithm));
+}
+
+#[test]
+fn n5_a_manifest_of_a_signer_that_was_revoked_is_refused() {
+    let signer = Signer::new();
+    let xml = signer.sign(&Manifest::vbios(vec![(2, true, vec![[2; 48]])]));
+    let with = |list: Vec<u8>| {
+        let statements = Statements { lists: vec![list.as_slice()], responses: Vec::new() };
+        Rim::verify(xml.as_bytes(), &signer.anchors(), &statements, now()).map(|_| ())
+    };
+    // The signer's authority is pinned and not in the manifest; a list of it cannot be checked, and is refused.
+    let unusable = RimError::Revocation(RevocationError::List(CertificateFault::Issuer));
+    assert_eq!(with(signer.list((2026, 2027), &[])), Err(unusable));
+    let whole = xml.replace("</ds:X509Data>", &format!("{}</ds:X509Data>", signer.root_certificate()));
+    let with = |list: Vec<u8>| {
+        let statements = Statements { lists: vec![list.as_slice()], responses: Vec::new() };
+        Rim::verify(whole.as_bytes(), &signer.anchors(), &statements, now()).map(|_| ())
+    };
+    assert_eq!(with(signer.list((2026, 2027), &[8])), Ok(()));
+    let revoked = RimError::Revocation(RevocationError::Revoked("RIM Signer".to_owned()));
+    assert_eq!(revoked.code(), "rim-certificate-revoked");
+    assert_eq!(with(signer.list((2026, 2027), &[7])), Err(revoked));
+    let stale = RimError::Revocation(RevocationError::List(CertificateFault::Expired));
+    assert_eq!(with(signer.list((2025, 2026), &[])), Err(stale));
 }
 
 #[test]

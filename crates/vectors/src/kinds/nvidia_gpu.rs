@@ -17,7 +17,7 @@ pub(super) fn examine(case: &Case, kind: Kind) -> Result<Report, String> {
     let mut manifests = Vec::new();
     for role in ["driver_rim", "vbios_rim"] {
         let Some(xml) = case.file(role)? else { continue };
-        match Rim::verify(&xml, &Authority::NvidiaRim.anchors(), case.now()) {
+        match Rim::verify(&xml, &Authority::NvidiaRim.anchors(), &Statements::default(), case.now()) {
             Ok(rim) => manifests.push(rim),
             Err(error) => return Ok(Report::refused(&error)),
         }

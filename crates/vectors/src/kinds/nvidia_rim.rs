@@ -1,6 +1,10 @@
 //! Cases of the kind `nvidia-rim`.
 
-use attest::{nvidia::Rim, platform::Assurance, roots::Authority};
+use attest::{
+    nvidia::{Rim, Statements},
+    platform::Assurance,
+    roots::Authority,
+};
 
 use crate::{Case, Report};
 
@@ -9,7 +13,7 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
         Some(anchor) => vec![anchor],
         None => Authority::NvidiaRim.anchors(),
     };
-    match Rim::verify(&case.need("rim")?, &anchors, case.now()) {
+    match Rim::verify(&case.need("rim")?, &anchors, &Statements::default(), case.now()) {
         Ok(rim) => Ok(Report::accepted(Assurance::Affirmed, rim.claims())),
         Err(error) => Ok(Report::refused(&error)),
     }
