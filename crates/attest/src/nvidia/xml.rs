@@ -41,6 +41,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Document<'_>, XmlFault> {
     if ["<!", "<?", "&", "\u{feff}"].iter().any(|construct| text.contains(construct)) {
         return Err(XmlFault::Construct);
     }
+    // What a parser does per tag grows with the square of its attributes, and per element with the namespaces around it.
+    if text.split('<').any(|tag| tag.len() > MAX_TAG) || text.matches("xmlns").count() > MAX_NAMESPACES {
+        return Err(XmlFault::TooLarge);
+    }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| match error {
         roxmltree::Error::NodesLimitReached => XmlFault::TooLarge,
@@ -180,6 +184,9 @@ const MAX_SIZE: usize = 256 * 1024;
 const MAX_DEPTH: usize = 8;
 const MAX_NODES: u32 = 2000;
 const MAX_ATTRIBUTES: usize = 64;
+/// From one `<` to the next: a tag and the text behind it, such as a certificate.
+const MAX_TAG: usize = 16 * 1024;
+const MAX_NAMESPACES: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -244,6 +251,10 @@ mod tests {
         assert_eq!(refused(&"<a>".repeat(80_000)), Some(XmlFault::TooLarge));
         assert_eq!(refused(&format!("<a>{}</a>", "<b/>".repeat(3000))), Some(XmlFault::TooLarge));
         assert_eq!(refused(&" ".repeat(300_000)), Some(XmlFault::TooLarge));
+        let namespaces: String = (0..33).map(|number| format!(" xmlns:n{number}='u:{number}'")).collect();
+        assert_eq!(refused(&format!("<a{namespaces}/>")), Some(XmlFault::TooLarge));
+        let attributes: String = (0..3000).map(|number| format!(" n{number}=''")).collect();
+        assert_eq!(refused(&format!("<a{attributes}/>")), Some(XmlFault::TooLarge));
         let deep = format!("{}{}", "<a>".repeat(9), "</a>".repeat(9));
         assert_eq!(refused(&deep), Some(XmlFault::TooLarge));
     }
