@@ -133,6 +133,11 @@ impl<'a> Reader<'a> {
         rest.len() >= 4 && rest.iter().all(|byte| *byte == value)
     }
 
+    /// How many bytes have been read.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
     /// Whether all bytes have been read.
     pub(crate) const fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()

@@ -1,7 +1,20 @@
 //! Cases of the kind `nvidia-rim`.
 
+use attest::{
+    nvidia::{Rim, Statements},
+    platform::Assurance,
+    roots::Authority,
+};
+
 use crate::{Case, Report};
 
 pub(super) fn run(case: &Case) -> Result<Report, String> {
-    Err(format!("{}: no examination of this kind yet", case.id))
+    let anchors = match case.custom_anchor()? {
+        Some(anchor) => vec![anchor],
+        None => Authority::NvidiaRim.anchors(),
+    };
+    match Rim::verify(&case.need("rim")?, &anchors, &Statements::default(), case.now()) {
+        Ok(rim) => Ok(Report::accepted(Assurance::Affirmed, rim.claims())),
+        Err(error) => Ok(Report::refused(&error)),
+    }
 }

@@ -1,7 +1,9 @@
 //! Cases of the kind `nvidia-switch`.
 
+use attest::nvidia::Kind;
+
 use crate::{Case, Report};
 
 pub(super) fn run(case: &Case) -> Result<Report, String> {
-    Err(format!("{}: no examination of this kind yet", case.id))
+    super::nvidia_gpu::examine(case, Kind::Switch)
 }
