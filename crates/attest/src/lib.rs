@@ -33,6 +33,7 @@ pub mod hygon;
 pub mod ibm;
 pub mod ima;
 pub mod intel;
+pub mod keys;
 pub mod keystone;
 pub mod nitro;
 pub mod nvidia;
@@ -46,6 +47,8 @@ pub mod snp;
 mod tier;
 pub mod tpm;
 
+pub use cbor::CborError;
+pub use cose::CoseError;
 pub use error::{AppraisalError, ChainFault};
 pub use evidence::{ConfidentialVmEvidence, Endorsements, Evidence, HardwareEvidence, PcrValue, TpmEvidence};
 pub use hash::{Bank, HashAlgorithm};

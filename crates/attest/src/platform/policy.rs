@@ -121,6 +121,16 @@ impl Genuine {
         if expected.is_empty() || !bool::from(self.bound.as_slice().ct_eq(expected)) {
             return Err(Unfit::NotBound);
         }
+        let tier = self.fits(policy)?;
+        Ok(Appraised { genuine: self, tier, policy: digest })
+    }
+
+    /// Holds genuine Evidence against a policy alone, and tells the tier. For showing: nothing is released without the exchange's own bytes.
+    ///
+    /// # Errors
+    /// The first check that fails, by name.
+    pub fn fits(&self, policy: &PlatformPolicy) -> Result<Tier, Unfit> {
+        policy.digest().map_err(Unfit::Policy)?;
         if !policy.admits.contains(self.assurance.name()) {
             return Err(Unfit::Assurance(self.assurance));
         }
@@ -141,7 +151,7 @@ impl Genuine {
         if tier < policy.tier_floor {
             return Err(Unfit::Tier { floor: policy.tier_floor, actual: tier });
         }
-        Ok(Appraised { genuine: self, tier, policy: digest })
+        Ok(tier)
     }
 }
 

@@ -1,0 +1,324 @@
+//! Public keys of tokens, from whatever form they come in, and the algorithms that they verify.
+//!
+//! One type for COSE and JOSE, so that "the algorithm fits the key" is one table. ECDSA signatures are r ‖ s of fixed size (RFC 9053, section 2.1;
+//! RFC 7518, section 3.4). HMAC and `none` do not exist here: a name that is not in [`Algorithm`] is refused where it is read. All
+//! arithmetic is AWS-LC's.
+
+use aws_lc_rs::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use x509_parser::{
+    oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_SIG_ED25519},
+    prelude::FromDer,
+    public_key::PublicKey as Parsed,
+    x509::SubjectPublicKeyInfo,
+};
+
+use crate::cbor::{Form, Value};
+
+/// The signature algorithms of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
+    /// ECDSA on P-521 with SHA-512.
+    Es512,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// RSASSA-PSS with SHA-384.
+    Ps384,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// Ed25519.
+    EdDsa,
+}
+
+/// A public key that verifies tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerificationKey(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// SEC 1 uncompressed.
+    Ec(Curve, Vec<u8>),
+    Ed25519(Vec<u8>),
+    /// Both numbers big-endian without leading zeros.
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+/// Why something is not a public key that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It cannot be read as what it should be.
+    #[error("the public key cannot be read")]
+    Malformed,
+    /// Another curve or kind.
+    #[error("the public key is of a kind that is not accepted")]
+    Kind,
+    /// It holds a private part.
+    #[error("the key is a private key")]
+    Private,
+}
+
+/// Why a signature is not the key's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VerifyError {
+    Mismatch,
+    Signature,
+}
+
+impl Algorithm {
+    /// By its COSE identifier (IANA "COSE Algorithms").
+    pub const fn from_cose(id: i64) -> Option<Algorithm> {
+        match id {
+            -7 => Some(Algorithm::Es256),
+            -35 => Some(Algorithm::Es384),
+            -36 => Some(Algorithm::Es512),
+            -37 => Some(Algorithm::Ps256),
+            -38 => Some(Algorithm::Ps384),
+            -8 => Some(Algorithm::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// Its COSE identifier; `None` for RS256, which COSE does not recommend and is not accepted there.
+    pub const fn cose(self) -> Option<i64> {
+        match self {
+            Algorithm::Es256 => Some(-7),
+            Algorithm::Es384 => Some(-35),
+            Algorithm::Es512 => Some(-36),
+            Algorithm::Ps256 => Some(-37),
+            Algorithm::Ps384 => Some(-38),
+            Algorithm::EdDsa => Some(-8),
+            Algorithm::Rs256 => None,
+        }
+    }
+
+    /// By its name in JOSE. Few are accepted; `none` and HMAC are no signatures.
+    pub fn from_jose(name: &str) -> Option<Algorithm> {
+        match name {
+            "ES256" => Some(Algorithm::Es256),
+            "ES384" => Some(Algorithm::Es384),
+            "PS384" => Some(Algorithm::Ps384),
+            "RS256" => Some(Algorithm::Rs256),
+            "EdDSA" => Some(Algorithm::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Algorithm::Es256 => "ES256",
+            Algorithm::Es384 => "ES384",
+            Algorithm::Es512 => "ES512",
+            Algorithm::Ps256 => "PS256",
+            Algorithm::Ps384 => "PS384",
+            Algorithm::Rs256 => "RS256",
+            Algorithm::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl VerificationKey {
+    /// From a SubjectPublicKeyInfo, DER or PEM (`PUBLIC KEY`).
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_spki(bytes: &[u8]) -> Result<VerificationKey, KeyError> {
+        if bytes.len() > MAX_KEY {
+            return Err(KeyError::Malformed);
+        }
+        if !bytes.starts_with(b"-----BEGIN ") {
+            return VerificationKey::from_der(bytes);
+        }
+        let (rest, pem) = x509_parser::pem::parse_x509_pem(bytes).map_err(|_| KeyError::Malformed)?;
+        if pem.label != "PUBLIC KEY" || !rest.iter().all(u8::is_ascii_whitespace) {
+            return Err(KeyError::Malformed);
+        }
+        VerificationKey::from_der(&pem.contents)
+    }
+
+    fn from_der(der: &[u8]) -> Result<VerificationKey, KeyError> {
+        let (rest, spki) = SubjectPublicKeyInfo::from_der(der).map_err(|_| KeyError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(KeyError::Malformed);
+        }
+        VerificationKey::from_info(&spki)
+    }
+
+    /// From a parsed SubjectPublicKeyInfo, such as a certificate's.
+    pub(crate) fn from_info(spki: &SubjectPublicKeyInfo<'_>) -> Result<VerificationKey, KeyError> {
+        let bits = spki.subject_public_key.data.as_ref();
+        if spki.algorithm.algorithm == OID_SIG_ED25519 {
+            return VerificationKey::ed25519(bits);
+        }
+        if spki.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
+            let curve = spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+            let curve = curve.ok_or(KeyError::Malformed)?;
+            let curve = match curve {
+                curve if curve == OID_EC_P256 => Curve::P256,
+                curve if curve == OID_NIST_EC_P384 => Curve::P384,
+                curve if curve == OID_NIST_EC_P521 => Curve::P521,
+                _ => return Err(KeyError::Kind),
+            };
+            return VerificationKey::point(curve, bits.to_vec());
+        }
+        match spki.parsed().map_err(|_| KeyError::Malformed)? {
+            Parsed::RSA(key) => VerificationKey::rsa(key.modulus, key.exponent),
+            _ => Err(KeyError::Kind),
+        }
+    }
+
+    /// From an uncompressed point (SEC 1); its length tells the curve.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_point(point: &[u8]) -> Result<VerificationKey, KeyError> {
+        let curve =
+            [Curve::P256, Curve::P384, Curve::P521].into_iter().find(|curve| point.len() == 1 + 2 * curve.size());
+        VerificationKey::point(curve.ok_or(KeyError::Kind)?, point.to_vec())
+    }
+
+    /// From a COSE_Key (RFC 9052, section 7; RFC 9053, section 7): EC2 with both coordinates, or OKP with Ed25519.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_cose_key(bytes: &[u8]) -> Result<VerificationKey, KeyError> {
+        let key = Value::parse(bytes, Form::Deterministic).map_err(|_| KeyError::Malformed)?;
+        VerificationKey::from_cose_value(&key)
+    }
+
+    pub(crate) fn from_cose_value(key: &Value<'_>) -> Result<VerificationKey, KeyError> {
+        if key.at(-4).is_some() {
+            return Err(KeyError::Private);
+        }
+        let number = |label: i64| key.at(label).and_then(Value::integer).ok_or(KeyError::Malformed);
+        let part = |label: i64| key.at(label).and_then(Value::bytes).ok_or(KeyError::Malformed);
+        match (number(1)?, number(-1)?) {
+            (2, curve) => {
+                let curve = match curve {
+                    1 => Curve::P256,
+                    2 => Curve::P384,
+                    3 => Curve::P521,
+                    _ => return Err(KeyError::Kind),
+                };
+                VerificationKey::coordinates(curve, part(-2)?, part(-3)?)
+            }
+            (1, 6) => VerificationKey::ed25519(part(-2)?),
+            _ => Err(KeyError::Kind),
+        }
+    }
+
+    /// From a JWK (RFC 7517) with a public key only.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_jwk(jwk: &serde_json::Value) -> Result<VerificationKey, KeyError> {
+        if ["d", "p", "q", "dp", "dq", "qi", "k"].iter().any(|part| jwk.get(part).is_some()) {
+            return Err(KeyError::Private);
+        }
+        let text = |name: &str| jwk.get(name).and_then(serde_json::Value::as_str).ok_or(KeyError::Malformed);
+        let part = |name: &str| {
+            let text = text(name)?;
+            if text.len() > MAX_KEY {
+                return Err(KeyError::Malformed);
+            }
+            URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Malformed)
+        };
+        match text("kty")? {
+            "EC" => {
+                let curve = match text("crv")? {
+                    "P-256" => Curve::P256,
+                    "P-384" => Curve::P384,
+                    "P-521" => Curve::P521,
+                    _ => return Err(KeyError::Kind),
+                };
+                VerificationKey::coordinates(curve, &part("x")?, &part("y")?)
+            }
+            "OKP" if text("crv")? == "Ed25519" => VerificationKey::ed25519(&part("x")?),
+            "RSA" => VerificationKey::rsa(&part("n")?, &part("e")?),
+            _ => Err(KeyError::Kind),
+        }
+    }
+
+    /// Whether it is on P-384, as all keys of AWS's attestation are.
+    pub(crate) const fn is_p384(&self) -> bool {
+        matches!(self.0, Kind::Ec(Curve::P384, _))
+    }
+
+    fn coordinates(curve: Curve, x: &[u8], y: &[u8]) -> Result<VerificationKey, KeyError> {
+        if x.len() != curve.size() || y.len() != curve.size() {
+            return Err(KeyError::Malformed);
+        }
+        VerificationKey::point(curve, [&[4], x, y].concat())
+    }
+
+    fn point(curve: Curve, point: Vec<u8>) -> Result<VerificationKey, KeyError> {
+        let uncompressed = point.len() == 1 + 2 * curve.size() && point.first() == Some(&4);
+        if uncompressed { Ok(VerificationKey(Kind::Ec(curve, point))) } else { Err(KeyError::Malformed) }
+    }
+
+    fn ed25519(key: &[u8]) -> Result<VerificationKey, KeyError> {
+        if key.len() == 32 { Ok(VerificationKey(Kind::Ed25519(key.to_vec()))) } else { Err(KeyError::Malformed) }
+    }
+
+    fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<VerificationKey, KeyError> {
+        let trim = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
+        let (modulus, exponent) = (trim(modulus), trim(exponent));
+        // 2048 to 8192 bits, and an odd exponent above one that fits four bytes.
+        if !(256..=1024).contains(&modulus.len()) || !(1..=4).contains(&exponent.len()) {
+            return Err(KeyError::Kind);
+        }
+        Ok(VerificationKey(Kind::Rsa { modulus, exponent }))
+    }
+
+    pub(crate) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
+        let done = |verified: Result<(), aws_lc_rs::error::Unspecified>| verified.map_err(|_| VerifyError::Signature);
+        let with = |scheme: &'static dyn VerificationAlgorithm, key: &[u8]| {
+            done(UnparsedPublicKey::new(scheme, key).verify(message, signature))
+        };
+        let rsa = |parameters: &'static RsaParameters, n: &[u8], e: &[u8]| {
+            done(RsaPublicKeyComponents { n, e }.verify(parameters, message, signature))
+        };
+        match (algorithm, &self.0) {
+            (Algorithm::Es256, Kind::Ec(Curve::P256, key)) => with(&signature::ECDSA_P256_SHA256_FIXED, key),
+            (Algorithm::Es384, Kind::Ec(Curve::P384, key)) => with(&signature::ECDSA_P384_SHA384_FIXED, key),
+            (Algorithm::Es512, Kind::Ec(Curve::P521, key)) => with(&signature::ECDSA_P521_SHA512_FIXED, key),
+            (Algorithm::EdDsa, Kind::Ed25519(key)) => with(&signature::ED25519, key),
+            (Algorithm::Ps256, Kind::Rsa { modulus, exponent }) => {
+                rsa(&signature::RSA_PSS_2048_8192_SHA256, modulus, exponent)
+            }
+            (Algorithm::Ps384, Kind::Rsa { modulus, exponent }) => {
+                rsa(&signature::RSA_PSS_2048_8192_SHA384, modulus, exponent)
+            }
+            (Algorithm::Rs256, Kind::Rsa { modulus, exponent }) => {
+                rsa(&signature::RSA_PKCS1_2048_8192_SHA256, modulus, exponent)
+            }
+            _ => Err(VerifyError::Mismatch),
+        }
+    }
+}
+
+impl Curve {
+    const fn size(self) -> usize {
+        match self {
+            Curve::P256 => 32,
+            Curve::P384 => 48,
+            Curve::P521 => 66,
+        }
+    }
+}
+
+const MAX_KEY: usize = 16 * 1024;
