@@ -1,7 +1,14 @@
-//! Cases of the kind `psa`.
+//! Cases of the kind `psa`: tokens of PSA devices.
 
+use attest::arm::psa::{PsaEvidence, examine};
+
+use super::{cca::keys, nitro::held};
 use crate::{Case, Report};
 
 pub(super) fn run(case: &Case) -> Result<Report, String> {
-    Err(format!("{}: no examination of this kind yet", case.id))
+    let evidence = PsaEvidence { token: case.need("token")? };
+    Ok(match examine(&evidence, &keys(case, "iak")?, case.now()) {
+        Err(refusal) => Report::refused(&refusal),
+        Ok(genuine) => held(case, genuine, &["expected_nonce", "expected_challenge"]),
+    })
 }
