@@ -55,13 +55,13 @@ impl Document {
         self.pcrs.get(&index).map(Vec::as_slice)
     }
 
-    /// Step 2. NitroTPM writes indefinite lengths, enclaves never do.
+    /// Step 2. Lengths may be indefinite inside the signature: NitroTPM and earlier enclaves write them so; the envelope is strict.
     fn read(payload: &[u8], kind: Kind) -> Result<Document, NitroError> {
-        let (form, registers) = match kind {
-            Kind::Enclave => (Form::Deterministic, "pcrs"),
-            Kind::Tpm => (Form::Plain, "nitrotpm_pcrs"),
+        let registers = match kind {
+            Kind::Enclave => "pcrs",
+            Kind::Tpm => "nitrotpm_pcrs",
         };
-        let value = Value::parse(payload, form).map_err(NitroError::Payload)?;
+        let value = Value::parse(payload, Form::Plain).map_err(NitroError::Payload)?;
         let entries = value.map().ok_or(NitroError::Field("payload"))?;
         let known = |key: &Value<'_>| key.text().is_some_and(|key| FIELDS.contains(&key) || key == registers);
         let need = |name| value.named(name).ok_or(NitroError::Missing(name));
