@@ -18,7 +18,7 @@ use agreement::documents::{SecretPath, SecretPush};
 use attest::Tier;
 use cedar_policy::{
     Authorizer, Context, Decision, Effect, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicySet, Request,
-    Schema, ValidationMode, Validator,
+    Schema, ValidationError, ValidationMode, Validator,
 };
 use envelope::{Digest, text::shown};
 use miette::Diagnostic;
@@ -89,7 +89,10 @@ impl Conditions {
             _ => return Err(plain("there are more policies in the conditions than are served")),
         }
         let result = Validator::new(schema()?.clone()).validate(&policies, ValidationMode::Strict);
-        if let Some(error) = result.validation_errors().next() {
+        // The library gives them in no order; people read from the top.
+        let place =
+            |error: &&ValidationError| error.labels().and_then(|mut labels| labels.next()).map(|at| at.offset());
+        if let Some(error) = result.validation_errors().min_by_key(place) {
             return Err(fault(text, error));
         }
         Ok(Conditions { digest: Digest::of(text.as_bytes()), policies })
@@ -413,7 +416,7 @@ mod tests {
                     let _ = conditions.decide("thumb", &Examined::for_tests(), &path());
                 }
             }
-            let far = 12_000 / (open.len() + close.len());
+            let far = 15_000 / (open.len() + close.len());
             assert!(Conditions::compile(&deep(open, close, far)).is_err(), "{open}");
         }
         let dots = format!("permit(principal, action, resource) when {{ context{} }};", ".result".repeat(1_500));
