@@ -123,6 +123,9 @@ pub(crate) fn record(tx: &mut Tx<'_, '_>, keys: &Keys, proved: &Proved, now: Tim
     let record = EnrolmentRecord { envelope: signed.envelope().clone(), signing, leaf, enrolled };
     put(tx, table::ENROLMENTS, signed.digest().as_bytes(), &record)?;
     put(tx, table::ENROLMENT_OF, name, signed.digest())?;
+    if let Some(key) = key_row(signed.value()) {
+        tx.put(table::ENROLLED_KEY, key.as_bytes(), name)?;
+    }
     if leaf.is_none() {
         tx.put(table::UNUSED_ENROLMENTS, &waiting(enrolled, signed.digest()), name)?;
     }
@@ -145,6 +148,18 @@ pub(crate) fn of_peer(
     let signed = opened(&record)?;
     let enrolled = EnrolledAk::vouched(&signed, signed.signer()).map_err(Refusal::Evidence)?;
     Ok((record, enrolled))
+}
+
+/// The newest enrolment of a key, by its SubjectPublicKeyInfo.
+pub(crate) fn of_key(records: &impl Records, spki: &[u8]) -> Result<Option<(Digest, EnrolledAk)>, Refusal> {
+    let Some(name) = records.get(table::ENROLLED_KEY, Digest::of(spki).as_bytes())? else { return Ok(None) };
+    let Some((digest, _)) = records.read::<Digest>(table::ENROLMENT_OF, &name.record)? else { return Ok(None) };
+    let Some((record, _)) = records.read::<EnrolmentRecord>(table::ENROLMENTS, digest.as_bytes())? else {
+        return Ok(None);
+    };
+    let signed = opened(&record)?;
+    let enrolled = EnrolledAk::vouched(&signed, signed.signer()).map_err(Refusal::Evidence)?;
+    Ok(Some((digest, enrolled)))
 }
 
 /// Logs an enrolment when the first release rests on it.
@@ -184,13 +199,25 @@ fn forget_unused(tx: &mut Tx<'_, '_>) -> Result<(), Refusal> {
     }
     let Some((row, name)) = unused.into_iter().next() else { return Ok(()) };
     let oldest = row.get(8..).unwrap_or_default().to_vec();
+    let record = tx.read::<EnrolmentRecord>(table::ENROLMENTS, &oldest)?;
     tx.remove(table::UNUSED_ENROLMENTS, &row);
     tx.remove(table::ENROLMENTS, &oldest);
     let current = tx.read::<Digest>(table::ENROLMENT_OF, &name.record)?;
     if current.is_some_and(|(current, _)| current.as_bytes().as_slice() == oldest) {
         tx.remove(table::ENROLMENT_OF, &name.record);
+        if let Some((record, _)) = record
+            && let Some(key) = key_row(opened(&record)?.value())
+        {
+            tx.remove(table::ENROLLED_KEY, key.as_bytes());
+        }
     }
     Ok(())
+}
+
+/// Where the name of the attestation key stands.
+fn key_row(enrolment: &Enrolment) -> Option<Digest> {
+    let public = attest::tpm::TpmPublic::parse(&enrolment.keys.ak_public.0).ok()?;
+    Some(Digest::of(&public.key().spki()))
 }
 
 fn waiting(enrolled: Timestamp, enrolment: &Digest) -> Vec<u8> {

@@ -12,6 +12,7 @@
 //! | `standing` | from stored statements to an agreement in force |
 //! | [`parties`] | what parties state |
 //! | [`runs`], `work` | the life of a run, leases, results |
+//! | [`kbs`] | the KBS protocol, and secrets beside datasets |
 //! | `receipts` | documents for others to check |
 //! | [`identity`] | TPM, sealed state, keys |
 //! | [`store`] | durable state and the log |
@@ -26,6 +27,7 @@ pub mod challenge;
 pub mod clock;
 mod enrol;
 pub mod identity;
+pub mod kbs;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;

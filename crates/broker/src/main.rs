@@ -8,7 +8,8 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, syn
 use broker::{Broker, Place, Settings, limits::Rate, refusal::words};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
-use wire::server::Bounds;
+use wire::{channel::LeafIdentity, server::Bounds};
+use zeroize::Zeroizing;
 
 /// Holds data keys and releases them to attested workers, for runs of agreements in force.
 #[derive(Parser)]
@@ -52,6 +53,18 @@ struct Serve {
     /// Serves the metrics on this address, in plain HTTP; bind it to where only your collector can reach.
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
+    /// Serves the KBS protocol 0.4.0 on this address, in TLS 1.3; off unless given.
+    #[arg(long, value_name = "IP:PORT")]
+    kbs_listen: Option<SocketAddr>,
+    /// A name under which clients reach the KBS listener; may be given several times.
+    #[arg(long, value_name = "NAME", requires = "kbs_listen", default_value = "broker.glovebox.internal")]
+    kbs_name: Vec<String>,
+    /// The KBS listener's certificate chain (PEM), in place of one that the broker issues.
+    #[arg(long, value_name = "FILE", requires = "kbs_key", requires = "kbs_listen")]
+    kbs_certificate: Option<PathBuf>,
+    /// The key of that certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "kbs_certificate")]
+    kbs_key: Option<PathBuf>,
     /// The form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -110,7 +123,12 @@ fn run(serve: Serve) -> Result<(), Failure> {
     refuse_core_dumps()?;
     start_log(serve.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let place = Place { tpm: serve.tpm, event_log: serve.event_log, state: serve.state, issuers: serve.issuer };
+    let place = Place {
+        tpm: serve.tpm.clone(),
+        event_log: serve.event_log.clone(),
+        state: serve.state.clone(),
+        issuers: serve.issuer.clone(),
+    };
     let mut settings = Settings::new(place);
     settings.rate = Rate { per_second: serve.rate, burst: serve.rate.saturating_mul(10) };
     let broker = Arc::new(Broker::start(settings)?);
@@ -123,9 +141,13 @@ fn run(serve: Serve) -> Result<(), Failure> {
             let listener = TcpListener::bind(metrics).await.map_err(listen_error(metrics))?;
             tokio::spawn(broker::metrics::serve(listener, Arc::clone(&broker)));
         }
+        let kbs = match serve.kbs_listen {
+            Some(kbs) => Some(start_kbs(&broker, kbs, &serve, bounds).await?),
+            None => None,
+        };
         // Whoever reads the announcement may ask for the end at once.
         let end = end()?;
-        announce(&broker, address)?;
+        announce(&broker, address, kbs.as_ref())?;
         tracing::info!(%address, key = %broker.key(), "listening");
         Arc::clone(&broker).serve(listener, bounds, end).await?;
         tracing::info!("ended");
@@ -137,13 +159,41 @@ fn run(serve: Serve) -> Result<(), Failure> {
     outcome
 }
 
+/// The KBS listener: its address, and the certificate that its clients trust.
+async fn start_kbs(
+    broker: &Arc<Broker>,
+    address: SocketAddr,
+    serve: &Serve,
+    bounds: Bounds,
+) -> Result<(SocketAddr, String), Failure> {
+    let leaf = match (&serve.kbs_certificate, &serve.kbs_key) {
+        (Some(chain), Some(key)) => {
+            LeafIdentity::from_pem(&std::fs::read(chain)?, &Zeroizing::new(std::fs::read(key)?))?
+        }
+        _ => broker.kbs_leaf(&serve.kbs_name)?,
+    };
+    let listener = TcpListener::bind(address).await.map_err(|error| Failure::Listen { address, error })?;
+    let address = listener.local_addr()?;
+    let authority = leaf.authority_pem();
+    let broker = Arc::clone(broker);
+    tokio::spawn(async move {
+        if let Err(error) = broker.serve_kbs(listener, leaf, bounds, std::future::pending()).await {
+            tracing::error!(reason = %error, "the KBS listener ended");
+        }
+    });
+    Ok((address, authority))
+}
+
 /// One line for whoever started the broker.
-fn announce(broker: &Broker, address: SocketAddr) -> Result<(), Failure> {
-    let line = serde_json::json!({
+fn announce(broker: &Broker, address: SocketAddr, kbs: Option<&(SocketAddr, String)>) -> Result<(), Failure> {
+    let mut line = serde_json::json!({
         "address": address.to_string(),
         "key": broker.key().to_string(),
         "log": broker.log_key(),
     });
+    if let (Some((address, authority)), Some(line)) = (kbs, line.as_object_mut()) {
+        line.insert("kbs".to_owned(), serde_json::json!({ "address": address.to_string(), "authority": authority }));
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)

@@ -19,7 +19,7 @@ use tokio::{
 };
 use wire::Code;
 
-use crate::{api::ENDPOINTS, service::Broker};
+use crate::{api, kbs, service::Broker};
 
 /// Counts of answers and their times, per endpoint.
 pub struct Metrics {
@@ -37,12 +37,12 @@ struct Endpoint {
 
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        Metrics { endpoints: ENDPOINTS.iter().map(|_| Endpoint::new()).collect(), other: Endpoint::new() }
+        Metrics { endpoints: endpoints().map(|_| Endpoint::new()).collect(), other: Endpoint::new() }
     }
 
     /// Counts one answer: `endpoint` is a template of the API or anything else, `refusal` the code if it was one.
     pub(crate) fn count(&self, endpoint: &str, refusal: Option<Code>, took: Duration) {
-        let place = ENDPOINTS.iter().position(|(path, _)| *path == endpoint);
+        let place = endpoints().position(|path| path == endpoint);
         let endpoint = place.and_then(|place| self.endpoints.get(place)).unwrap_or(&self.other);
         endpoint.count(refusal, took);
     }
@@ -50,7 +50,7 @@ impl Metrics {
     /// Everything, as text.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let paths = ENDPOINTS.iter().map(|(path, _)| *path).chain(["other"]);
+        let paths = endpoints().chain(["other"]);
         let all: Vec<_> = paths.zip(self.endpoints.iter().chain([&self.other])).collect();
         header(&mut text, "glovebox_broker_answers_total", "counter", "Answers by endpoint and outcome.");
         for (path, endpoint) in &all {
@@ -135,6 +135,11 @@ impl Endpoint {
         let _ = writeln!(text, "{NAME}_sum{{endpoint=\"{path}\"}} {}.{:06}", micros / 1_000_000, micros % 1_000_000);
         let _ = writeln!(text, "{NAME}_count{{endpoint=\"{path}\"}} {sum}");
     }
+}
+
+/// The templates of both listeners.
+fn endpoints() -> impl Iterator<Item = &'static str> {
+    api::ENDPOINTS.iter().map(|(path, _)| *path).chain(kbs::http::ENDPOINTS.iter().copied())
 }
 
 fn header(text: &mut String, name: &str, kind: &str, help: &str) {

@@ -63,6 +63,8 @@ fn written(document: &OpenApi) -> String {
     messages::RenewRequest,
     messages::RunRefusal,
     messages::RunStatus,
+    messages::SecretEntry,
+    messages::Secrets,
     messages::Standing,
     messages::WorkOrder,
 )))]
@@ -115,6 +117,17 @@ fn describe(path: &str) -> Option<Described> {
             Of("Accepted"),
         ),
         path::ROTATIONS => Described("Replaces a party's keys", PARTY, Some(Signed("Rotation")), Of("Accepted")),
+        path::SECRETS => Described("The asker's secrets, without their values", READER, None, Of("Secrets")),
+        path::SECRET_PUSHES => {
+            Described("Puts a secret into custody", PARTY, Some(Signed("SecretPush")), Of("Accepted"))
+        }
+        path::SECRET_REMOVALS => Described("Destroys a secret", PARTY, Some(Signed("SecretRemoval")), Of("Accepted")),
+        path::SECRET_POLICY => Described(
+            "Sets the conditions of the signer's secrets that have none of their own",
+            PARTY,
+            Some(Signed("SecretPolicy")),
+            Of("Accepted"),
+        ),
         path::AGREEMENTS => Described("The asker's agreements", READER, None, Many("AgreementStatus")),
         path::AGREEMENT => Described("One agreement of the asker's", READER, None, Of("AgreementStatus")),
         path::RUNS => Described("Asks for a run", PARTY, Some(Signed("Run")), Of("RunStatus")),

@@ -68,6 +68,22 @@ pub(crate) mod table {
     pub(crate) const ENROLMENT_OF: Table = Table::new("enrolment-of");
     /// Time ‖ enrolment: those that no release has used.
     pub(crate) const UNUSED_ENROLMENTS: Table = Table::new("unused-enrolments");
+    /// SHA-256 of an attestation key's SubjectPublicKeyInfo → its name.
+    pub(crate) const ENROLLED_KEY: Table = Table::new("enrolled-key");
+    /// Repository → the signing key of its owner.
+    pub(crate) const REPOSITORIES: Table = Table::new("repositories");
+    /// Path → [`crate::kbs::secrets::SecretRecord`].
+    pub(crate) const SECRETS: Table = Table::new("secrets");
+    /// Path → the secret itself.
+    pub(crate) const SECRET_VALUES: Table = Table::new("secret-values");
+    /// Owner ‖ path.
+    pub(crate) const SECRETS_OF: Table = Table::new("secrets-of");
+    /// Owner ‖ repository.
+    pub(crate) const REPOSITORIES_OF: Table = Table::new("repositories-of");
+    /// Owner ‖ digest → the text of conditions.
+    pub(crate) const CONDITIONS: Table = Table::new("conditions");
+    /// Owner → the digest of the conditions of secrets that have none of their own.
+    pub(crate) const CONDITIONS_OF: Table = Table::new("conditions-of");
     /// Party ‖ leaf: the log's records that concern it.
     pub(crate) const CONCERNS: Table = Table::new("concerns");
     /// One record, rewritten by everything that can change whether an agreement is in force.

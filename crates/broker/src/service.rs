@@ -2,6 +2,7 @@
 
 use std::{fs::File, future::Future, sync::Arc};
 
+use attest::certificate::TrustAnchor;
 use axum::Router;
 use envelope::PublicKey;
 use tlog::LogSigner;
@@ -16,6 +17,7 @@ use crate::{
     challenge::Challenges,
     clock::{Clock, TimeSource},
     identity::{Keys, Machine, Opened, Place, StartError, open},
+    kbs::{self, Kbs},
     limits::{Limiter, Rate},
     metrics::Metrics,
     runs::{Claims, Holders},
@@ -35,6 +37,8 @@ pub struct Settings {
     pub time: TimeSource,
     /// Where its store lies.
     pub storage: Storage,
+    /// AMD's root keys, for Evidence on the KBS listener.
+    pub amd: Vec<TrustAnchor>,
 }
 
 /// Opens or makes a store with its key and its log's signer.
@@ -62,6 +66,7 @@ pub struct Broker {
     pub(crate) rates: Limiter,
     pub(crate) costly: Limiter,
     pub(crate) metrics: Metrics,
+    pub(crate) kbs: Kbs,
     /// Rung when there may be work.
     pub(crate) news: Notify,
     _lock: File,
@@ -77,6 +82,7 @@ impl Settings {
             costly: Rate { per_second: 20, burst: 100 },
             time: Clock::system(),
             storage: Storage::File,
+            amd: attest::snp::anchors(),
         }
     }
 }
@@ -90,8 +96,10 @@ impl Broker {
         let Opened { keys, machine, store, lock } = open(&settings.place, &settings.storage)?;
         let clock = Clock::start(settings.time, &store)?;
         let holders = Holders::load(&store)?;
+        let kbs = Kbs::start(&store, &keys.public, settings.amd)?;
         Ok(Broker {
             holders,
+            kbs,
             keys: Arc::new(keys),
             machine: Arc::new(machine),
             store,
@@ -138,6 +146,33 @@ impl Broker {
     ) -> Result<(), ChannelError> {
         let leaf = LeafIdentity::broker(&self.keys.signing, self.clock.unguarded())?;
         wire::server::serve(listener, &leaf, bounds, self.router(), shutdown).await
+    }
+
+    /// A leaf for the KBS listener under these names, issued by the broker's signing key.
+    ///
+    /// # Errors
+    /// [`ChannelError`] if a name cannot stand in a certificate.
+    pub fn kbs_leaf(&self, names: &[String]) -> Result<LeafIdentity, ChannelError> {
+        LeafIdentity::named(&self.keys.signing, names, self.clock.unguarded())
+    }
+
+    /// Serves the KBS protocol until `shutdown` resolves.
+    ///
+    /// # Errors
+    /// [`ChannelError`] if the channel cannot be set up.
+    pub async fn serve_kbs(
+        self: Arc<Broker>,
+        listener: TcpListener,
+        leaf: LeafIdentity,
+        bounds: Bounds,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ChannelError> {
+        wire::server::serve_open(listener, &leaf, bounds, self.kbs_router(), shutdown).await
+    }
+
+    /// The KBS protocol without its channel. Each request must carry its [`wire::channel::Peer`] as an extension.
+    pub fn kbs_router(self: Arc<Broker>) -> Router {
+        kbs::http::router(self)
     }
 
     /// The HTTP service without its channel. Each request must carry its [`wire::channel::Peer`] as an extension.

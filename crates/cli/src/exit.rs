@@ -11,8 +11,15 @@ use jiff::Timestamp;
 use wire::client::ClientError;
 
 use crate::{
-    files::FileError, heads::LogFault, home::HomeError, launch::LaunchError, room::RoomError, storage::StorageError,
-    terms::TermsError, verbs::demo::DemoError, wallet::WalletError,
+    files::FileError,
+    heads::LogFault,
+    home::HomeError,
+    launch::LaunchError,
+    room::RoomError,
+    storage::StorageError,
+    terms::TermsError,
+    verbs::{demo::DemoError, secret::SecretError},
+    wallet::WalletError,
 };
 
 /// How a command ended.
@@ -53,6 +60,9 @@ pub(crate) enum CliError {
     /// A room of one's own.
     #[error("the room cannot be kept up")]
     Launch(#[from] LaunchError),
+    /// Secrets.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The demo.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -235,6 +245,10 @@ impl CliError {
                 RoomError::Client(error) => of_client(error),
                 RoomError::Appraisal(_) | RoomError::OtherLog { .. } => Status::Refused,
                 RoomError::Statement(_) | RoomError::Wrap(_) => Status::Error,
+            },
+            CliError::Secret(error) => match error {
+                SecretError::None(_) | SecretError::TooLarge => Status::Refused,
+                _ => Status::Error,
             },
             CliError::Launch(error) => match error {
                 LaunchError::NotLoopback(_) | LaunchError::Runs(_) => Status::Refused,

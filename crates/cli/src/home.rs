@@ -485,9 +485,14 @@ impl BrokerAddress {
         if text.contains('@') || !path.is_file() {
             return text.parse();
         }
-        let terms: BrokerTerms = read_document(path, "a broker's terms")?;
+        let terms = read_broker_terms(path)?;
         Ok(BrokerAddress { key: terms.key, address: terms.address })
     }
+}
+
+/// Reads what an agreement says of a broker.
+pub(crate) fn read_broker_terms(path: &Path) -> Result<BrokerTerms, HomeError> {
+    read_document(path, "a broker's terms")
 }
 
 /// Reads a manifest and requires its owner's signature.

@@ -121,7 +121,10 @@ impl Told {
 }
 
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    // In order of the names, whatever other crates of a build ask of the library.
+    let mut value = value.clone();
+    value.sort_all_objects();
+    serde_json::to_string_pretty(&value).unwrap_or_default()
 }
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();

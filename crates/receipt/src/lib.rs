@@ -14,7 +14,9 @@ mod verify;
 
 pub use document::{Attested, Format, Grounds, Logged, Receipt};
 pub use grounds::{CheckedGrounds, GroundsError, check_grounds};
-pub use statements::{AgreementInForce, Released, opening};
+pub use statements::{
+    AgreementInForce, Released, SecretDestroyed, SecretPolicySet, SecretReleased, SecretStored, opening,
+};
 pub use verify::{Anchors, Failure, Reason, Step, VerifiedReceipt, verify};
 
 #[doc(no_inline)]

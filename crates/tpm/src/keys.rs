@@ -58,6 +58,12 @@ impl SavedKey {
     pub fn public(&self) -> &[u8] {
         &self.public
     }
+
+    /// The private area (content of TPM2B_PRIVATE), which only the TPM that made it can read.
+    #[must_use]
+    pub fn private(&self) -> &[u8] {
+        &self.private
+    }
 }
 
 /// An attestation key that is loaded in a TPM. It stays loaded until [`Tpm::flush`], or until the connection's end

@@ -5,10 +5,12 @@
 //! A worker shows a leaf in the same way, and the server learns which key issued it. Both ends can draw the exporter
 //! that a binding needs.
 //!
-//! Deliberately absent: TLS 1.2, classical-only groups, resumption, tickets, 0-RTT, renegotiation.
+//! One listener apart ([`open_server_config`]) admits X25519 alone, for clients of another protocol that have nothing else; nothing is bound to
+//! its channel. Deliberately absent: TLS 1.2, other groups, resumption, tickets, 0-RTT, renegotiation.
 
 use std::{net::SocketAddr, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envelope::{PublicKey, SigningKey};
 use jiff::{Timestamp, ToSpan as _};
 use rcgen::{
@@ -18,7 +20,9 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName as TlsName, RootCertStore, ServerConfig, SignatureScheme,
     client::{Resumption, WebPkiServerVerifier, danger::HandshakeSignatureValid},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, TrustAnchor, UnixTime},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, TrustAnchor, UnixTime, pem::PemObject as _,
+    },
     server::{
         NoServerSessionStorage,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -69,6 +73,9 @@ pub enum ChannelError {
     /// The clock is outside what certificates can say.
     #[error("the clock is off: {0} cannot stand in a certificate")]
     Clock(Timestamp),
+    /// No certificates, or no key.
+    #[error("the certificate chain or its key cannot be read from PEM")]
+    Pem,
     /// The TLS library refused the set-up or the handshake.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -80,7 +87,34 @@ impl LeafIdentity {
     /// # Errors
     /// [`ChannelError`].
     pub fn broker(signing: &SigningKey, now: Timestamp) -> Result<LeafIdentity, ChannelError> {
-        issue(signing, BROKER_NAME, ExtendedKeyUsagePurpose::ServerAuth, now)
+        issue(signing, &[BROKER_NAME.to_owned()], ExtendedKeyUsagePurpose::ServerAuth, now)
+    }
+
+    /// Issues a leaf for a listener that clients reach by name.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn named(signing: &SigningKey, names: &[String], now: Timestamp) -> Result<LeafIdentity, ChannelError> {
+        issue(signing, names, ExtendedKeyUsagePurpose::ServerAuth, now)
+    }
+
+    /// Takes a chain, leaf first, and its key from PEM.
+    ///
+    /// # Errors
+    /// [`ChannelError::Pem`].
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<LeafIdentity, ChannelError> {
+        let chain =
+            CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(|_| ChannelError::Pem)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| ChannelError::Pem)?;
+        let spki = chain.first().and_then(spki_of).ok_or(ChannelError::Pem)?;
+        Ok(LeafIdentity { chain, key, spki })
+    }
+
+    /// The last certificate of the chain, PEM: what a client trusts that knows this listener by its issuer.
+    pub fn authority_pem(&self) -> String {
+        let text = STANDARD.encode(self.chain.last().map(AsRef::as_ref).unwrap_or_default());
+        let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     }
 
     /// Issues a leaf for a worker.
@@ -88,7 +122,7 @@ impl LeafIdentity {
     /// # Errors
     /// [`ChannelError`].
     pub fn worker(signing: &SigningKey, now: Timestamp) -> Result<LeafIdentity, ChannelError> {
-        issue(signing, WORKER_NAME, ExtendedKeyUsagePurpose::ClientAuth, now)
+        issue(signing, &[WORKER_NAME.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, now)
     }
 
     /// The leaf's key: SubjectPublicKeyInfo, DER. It enters bindings as the channel key.
@@ -112,6 +146,25 @@ pub fn server_config(identity: &LeafIdentity) -> Result<ServerConfig, ChannelErr
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(IssuedByAnyKey { provider }))
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The configuration of a listener for clients that have no hybrid group: X25519 is admitted too. TLS 1.3 all the same.
+///
+/// # Errors
+/// Only if the library refuses the leaf.
+pub fn open_server_config(identity: &LeafIdentity) -> Result<ServerConfig, ChannelError> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups =
+        vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768, rustls::crypto::aws_lc_rs::kx_group::X25519];
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -170,7 +223,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn issue(
     signing: &SigningKey,
-    name: &str,
+    names: &[String],
     usage: ExtendedKeyUsagePurpose,
     now: Timestamp,
 ) -> Result<LeafIdentity, ChannelError> {
@@ -184,8 +237,8 @@ fn issue(
     let authority_certificate = authority.self_signed(&authority_key).map_err(ChannelError::Certificate)?;
 
     let leaf_key = KeyPair::generate().map_err(ChannelError::Certificate)?;
-    let mut leaf = CertificateParams::new(vec![name.to_owned()]).map_err(ChannelError::Certificate)?;
-    leaf.distinguished_name = common_name(name);
+    let mut leaf = CertificateParams::new(names).map_err(ChannelError::Certificate)?;
+    leaf.distinguished_name = common_name(names.first().map_or("", String::as_str));
     leaf.extended_key_usages = vec![usage];
     (leaf.not_before, leaf.not_after) = validity(now)?;
     let issuer = Issuer::new(authority, authority_key);

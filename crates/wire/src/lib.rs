@@ -12,6 +12,7 @@ pub mod attested;
 pub mod channel;
 pub mod client;
 mod code;
+pub mod kbs;
 pub mod messages;
 pub mod server;
 pub mod signature;

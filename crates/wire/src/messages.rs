@@ -52,6 +52,14 @@ pub mod path {
     pub const RECEIPT: &str = "/v1/runs/{run}/receipt";
     /// GET `Vec<LoggedRecord>`: the log's records that concern the asking party.
     pub const RECORDS: &str = "/v1/records";
+    /// GET [`super::Secrets`]: those of the asking party.
+    pub const SECRETS: &str = "/v1/secrets";
+    /// POST a signed `Addressed<SecretPush>` → [`super::Accepted`].
+    pub const SECRET_PUSHES: &str = "/v1/secrets/pushes";
+    /// POST a signed `Addressed<SecretRemoval>` → [`super::Accepted`].
+    pub const SECRET_REMOVALS: &str = "/v1/secrets/removals";
+    /// POST a signed `Addressed<SecretPolicy>` → [`super::Accepted`].
+    pub const SECRET_POLICY: &str = "/v1/secrets/policy";
     /// POST [`super::EnrolRequest`] → [`super::EnrolChallenge`]; a worker.
     pub const WORKER_ENROL: &str = "/v1/workers/enrol";
     /// POST [`super::EnrolProof`] → [`super::Enrolled`]; a worker.
@@ -289,6 +297,38 @@ pub struct Records {
     pub checkpoint: String,
     /// In the log's order.
     pub records: Vec<LoggedRecord>,
+}
+
+/// The secrets of one party. No value is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// The conditions of those that have none of their own: the digest of their text.
+    #[schema(value_type = Option<String>)]
+    pub policy: Option<Digest>,
+    /// In the order of their paths.
+    pub secrets: Vec<SecretEntry>,
+}
+
+/// One secret, as its owner may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretEntry {
+    /// `REPOSITORY/TYPE/TAG`.
+    pub path: String,
+    /// The SHA-256 of the secret.
+    #[schema(value_type = String)]
+    pub value: Digest,
+    /// Its own conditions: the digest of their text.
+    #[schema(value_type = Option<String>)]
+    pub policy: Option<Digest>,
+    /// Grows with every replacement.
+    pub version: u64,
+    /// When it was pushed last.
+    #[schema(value_type = String)]
+    pub since: Timestamp,
+    /// Why it was refused last since the broker started, if it was.
+    pub denied: Option<String>,
 }
 
 /// A consistency proof.

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::channel::{ChannelError, LeafIdentity, Peer, client_leaf, server_config};
+use crate::channel::{ChannelError, LeafIdentity, Peer, client_leaf, open_server_config, server_config};
 
 /// Bounds on what a client may hold.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,44 @@ where
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
+    serve_with(server_config(identity)?, listener, identity, bounds, service, shutdown).await
+}
+
+/// As [`serve`], for clients that exist: X25519 alone is admitted beside the hybrid group, and nobody shows a certificate.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_open<S, B>(
+    listener: TcpListener,
+    identity: &LeafIdentity,
+    bounds: Bounds,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ChannelError>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    serve_with(open_server_config(identity)?, listener, identity, bounds, service, shutdown).await
+}
+
+async fn serve_with<S, B>(
+    config: rustls::ServerConfig,
+    listener: TcpListener,
+    identity: &LeafIdentity,
+    bounds: Bounds,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ChannelError>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let acceptor = TlsAcceptor::from(Arc::new(config));
     let spki: Arc<[u8]> = identity.spki().into();
     let places = Arc::new(Semaphore::new(bounds.connections));
     let (stop, stopping) = watch::channel(false);

@@ -9,6 +9,7 @@ mod manifest;
 mod offer;
 mod party;
 mod run;
+mod secret;
 
 pub use agreement::{
     Agreement, BrokerTerms, Charge, Computation, DatasetSource, DatasetTerms, Engine, PartyTerms, ReleaseTerms,
@@ -19,3 +20,4 @@ pub use manifest::{Column, ColumnRule, ColumnType, Contents, DatasetId, Manifest
 pub use offer::Offer;
 pub use party::{Identity, IdentityError};
 pub use run::{ResultStatement, Run};
+pub use secret::{SecretPath, SecretPathError, SecretPolicy, SecretPush, SecretRemoval};

@@ -9,6 +9,7 @@
 
 mod cwt;
 mod error;
+pub mod issue;
 pub mod jwt;
 pub mod verify;
 

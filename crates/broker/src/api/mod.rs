@@ -4,11 +4,12 @@
 //! the form of paths and bodies, the bounds, the counting, and how a refusal is told. Parties sign what they send and learn
 //! everything about it; workers and strangers get a code.
 //!
-//! Deliberately absent: cookies, sessions, redirects, compression, HTTP/2, and any text of the request in an answer's header or a log line.
+//! Deliberately absent here: cookies and sessions (the KBS listener's, [`crate::kbs`]), redirects, compression, HTTP/2, and any text of the request in an answer's header or a log line.
 
 mod log;
 mod meta;
 mod parties;
+mod secrets;
 mod workers;
 
 use std::{sync::Arc, time::Instant};
@@ -56,6 +57,10 @@ pub(crate) const ENDPOINTS: &[(&str, &str)] = &[
     (path::RESULT, "get"),
     (path::RECEIPT, "get"),
     (path::RECORDS, "get"),
+    (path::SECRET_PUSHES, "post"),
+    (path::SECRETS, "get"),
+    (path::SECRET_REMOVALS, "post"),
+    (path::SECRET_POLICY, "post"),
     (path::WORKER_ENROL, "post"),
     (path::WORKER_PROVE, "post"),
     (path::WORKER_NEXT, "post"),
@@ -97,6 +102,10 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
         .route(path::RESULT, get(parties::result))
         .route(path::RECEIPT, get(parties::receipt))
         .route(path::RECORDS, get(parties::records))
+        .route(path::SECRETS, get(secrets::list))
+        .route(path::SECRET_PUSHES, post(secrets::push))
+        .route(path::SECRET_REMOVALS, post(secrets::remove))
+        .route(path::SECRET_POLICY, post(secrets::policy))
         .route(path::WORKER_ENROL, post(workers::enrol))
         .route(path::WORKER_PROVE, post(workers::prove))
         .route(path::WORKER_NEXT, post(workers::next))
@@ -185,7 +194,7 @@ fn known(template: &str) -> &'static str {
 }
 
 /// Paths of this API need no escapes, no empty and no dotted segments.
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b':' | b'.');
     let dotted = |segment: &str| segment.starts_with('.') || segment.is_empty();
     path.bytes().all(plain) && !path.split('/').skip(1).any(dotted)
@@ -286,7 +295,7 @@ impl FromRequestParts<Arc<Broker>> for Asker {
     }
 }
 
-fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, SignatureError> {
+pub(crate) fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, SignatureError> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -302,7 +311,7 @@ fn digest(text: &str) -> Result<Digest, Failure> {
 }
 
 /// No answer is kept by anyone in between, or read as anything but what it is.
-const HARDENED: [(HeaderName, HeaderValue); 2] = [
+pub(crate) const HARDENED: [(HeaderName, HeaderValue); 2] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
 ];

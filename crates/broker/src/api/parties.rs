@@ -28,9 +28,9 @@ use crate::{
     store::Tx,
 };
 
-type Answered<T> = Result<Answer<T>, Failure>;
+pub(super) type Answered<T> = Result<Answer<T>, Failure>;
 /// What a statement does within one change, at a time.
-type Decision<T, A> = fn(&mut Tx<'_, '_>, &Keys, &Signed<Addressed<T>>, Timestamp) -> Result<A, Refusal>;
+pub(super) type Decision<T, A> = fn(&mut Tx<'_, '_>, &Keys, &Signed<Addressed<T>>, Timestamp) -> Result<A, Refusal>;
 
 /// Puts an agreement before the broker.
 pub(super) async fn propose(
@@ -169,7 +169,7 @@ pub(super) async fn records(
 }
 
 /// Opens a statement and carries out its effect in one change of the store.
-async fn effect<T, A>(broker: &Arc<Broker>, envelope: Envelope, decide: Decision<T, A>) -> Answered<A>
+pub(super) async fn effect<T, A>(broker: &Arc<Broker>, envelope: Envelope, decide: Decision<T, A>) -> Answered<A>
 where
     T: Predicate + Send + Sync + 'static,
     A: Send + 'static,
@@ -183,7 +183,7 @@ where
 }
 
 /// Reads from the last durable state, aside from the threads that answer.
-async fn read<A: Send + 'static>(
+pub(super) async fn read<A: Send + 'static>(
     broker: &Arc<Broker>,
     work: impl FnOnce(&Broker, Timestamp) -> Result<A, Refusal> + Send + 'static,
 ) -> Answered<A> {

@@ -49,6 +49,7 @@ pub(crate) struct LocalRoom {
     broker: Role,
     dir: PathBuf,
     terms: BrokerTerms,
+    kbs: Option<KbsListener>,
     _lock: File,
 }
 
@@ -59,6 +60,8 @@ pub(crate) struct RoomPlace {
     pub(crate) dir: PathBuf,
     /// Where the broker listens. Left out, where it listened before, or [`DEFAULT_LISTEN`].
     pub(crate) listen: Option<SocketAddr>,
+    /// Where the broker serves the KBS protocol, if it shall.
+    pub(crate) kbs: Option<SocketAddr>,
     /// Where the roles' binaries lie.
     pub(crate) programs: PathBuf,
 }
@@ -141,7 +144,10 @@ pub(crate) enum LaunchError {
 impl LocalRoom {
     /// Starts a room, or takes up one that was there before, with all that its broker keeps. Blocks for seconds.
     pub(crate) fn start(place: &RoomPlace) -> Result<LocalRoom, LaunchError> {
-        let RoomPlace { dir, listen, programs } = place;
+        let RoomPlace { dir, listen, kbs, programs } = place;
+        if let Some(kbs) = kbs.filter(|kbs| !kbs.ip().is_loopback()) {
+            return Err(LaunchError::NotLoopback(kbs));
+        }
         files::private_directory(dir)?;
         let lock = lock(dir)?;
         let listen = listen_address(dir, *listen)?;
@@ -152,11 +158,11 @@ impl LocalRoom {
         let (roots, issuer) = authority(dir)?;
         let broker_policy = policy(&roots, &broker)?;
         let worker_policy = policy(&roots, &worker)?;
-        let mut broker = broker.spawn(&listen_at(listen), &issuer)?;
-        let Ready { key, log, address } = serde_json::from_str(&broker.first_line(PATIENCE)?)
+        let mut broker = broker.spawn(&listen_at(listen, *kbs), &issuer)?;
+        let Ready { key, log, address, kbs } = serde_json::from_str(&broker.first_line(PATIENCE)?)
             .map_err(|_| LaunchError::NotReady { seconds: PATIENCE.as_secs(), log: broker.log().to_owned() })?;
         // Started again, it listens where the parties know it to be, even if its first port was any free one.
-        broker.next_time(&listen_at(address));
+        broker.next_time(&listen_at(address, kbs.as_ref().map(|kbs| kbs.address)));
         record(&dir.join(ADDRESS), format!("{address}\n").as_bytes())?;
         let terms = BrokerTerms { key, log, address: address.to_string(), policy: broker_policy };
         record(&dir.join(BROKER_TERMS), &document(&terms))?;
@@ -165,12 +171,17 @@ impl LocalRoom {
             &["--broker".into(), key.to_string().into(), "--address".into(), address.to_string().into()],
             &issuer,
         )?;
-        Ok(LocalRoom { worker, broker, dir: dir.clone(), terms, _lock: lock })
+        Ok(LocalRoom { worker, broker, dir: dir.clone(), terms, kbs, _lock: lock })
     }
 
     /// Which broker, and where.
     pub(crate) fn broker(&self) -> BrokerAddress {
         BrokerAddress { key: self.terms.key, address: self.terms.address.clone() }
+    }
+
+    /// Where the broker serves the KBS protocol.
+    pub(crate) fn kbs(&self) -> Option<&KbsListener> {
+        self.kbs.as_ref()
     }
 
     /// The key of the broker's log.
@@ -218,10 +229,24 @@ struct Ready {
     key: PublicKey,
     log: String,
     address: SocketAddr,
+    #[serde(default)]
+    kbs: Option<KbsListener>,
 }
 
-fn listen_at(address: SocketAddr) -> [OsString; 2] {
-    ["--listen".into(), address.to_string().into()]
+/// Where the broker serves the KBS protocol, and what its clients trust.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KbsListener {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// The certificate that issued the listener's, PEM.
+    pub(crate) authority: String,
+}
+
+fn listen_at(address: SocketAddr, kbs: Option<SocketAddr>) -> Vec<OsString> {
+    let kbs = kbs.map(|kbs| ["--kbs-listen".into(), kbs.to_string().into()]);
+    let listen: [OsString; 2] = ["--listen".into(), address.to_string().into()];
+    listen.into_iter().chain(kbs.into_iter().flatten()).collect()
 }
 
 /// The address that was asked for, or the one of the last start.

@@ -112,7 +112,7 @@ async fn open_room(dir: &Path, programs: PathBuf) -> Result<LocalRoom, CliError>
     heading("A broker and a worker start, each with a software TPM that measured its binary");
     command("glovebox up --dir room");
     let free = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), 0);
-    let place = RoomPlace { dir: dir.join("room"), listen: Some(free), programs };
+    let place = RoomPlace { dir: dir.join("room"), listen: Some(free), kbs: None, programs };
     let room = up::blocking(move || LocalRoom::start(&place)).await?;
     indented(&format!("broker {}@{}", room.broker().key, room.broker().address));
     indented(&format!("caution: the tier is {}: {}", Tier::SoftwareTpm.name(), Tier::SoftwareTpm.words()));

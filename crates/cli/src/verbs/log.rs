@@ -8,7 +8,7 @@ use envelope::{
     statement::{Addressed, Envelope, Predicate, Signed, StatementError, Subject},
 };
 use jiff::Timestamp;
-use receipt::{AgreementInForce, Enrolment, Released};
+use receipt::{AgreementInForce, Enrolment, Released, SecretDestroyed, SecretPolicySet, SecretReleased, SecretStored};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tlog::{Included, Opening, VerifiedCheckpoint};
@@ -167,7 +167,7 @@ fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), 
         Ok((*signed.digest(), *signed.signer(), signed.value().subject().name))
     }
     type Opener = fn(&Envelope) -> Result<(Digest, PublicKey, String), StatementError>;
-    let openers: [(&str, Opener); 12] = [
+    let openers: [(&str, Opener); 16] = [
         (Proposal::TYPE, facts::<Addressed<Proposal>>),
         (Consent::TYPE, facts::<Addressed<Consent>>),
         (Deposit::TYPE, facts::<Addressed<Deposit>>),
@@ -180,6 +180,10 @@ fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), 
         (AgreementInForce::TYPE, facts::<AgreementInForce>),
         (Released::TYPE, facts::<Released>),
         (Deposited::TYPE, facts::<Deposited>),
+        (SecretStored::TYPE, facts::<SecretStored>),
+        (SecretDestroyed::TYPE, facts::<SecretDestroyed>),
+        (SecretPolicySet::TYPE, facts::<SecretPolicySet>),
+        (SecretReleased::TYPE, facts::<SecretReleased>),
     ];
     let found = openers.iter().find(|(known, _)| *known == kind);
     let (_, opener) = found.ok_or_else(|| CliError::UnknownRecord(output::plain(kind)))?;

@@ -15,6 +15,7 @@ pub(crate) mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod seal;
+pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod verify;

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Where the broker listens, on loopback; the last address if left out, at first 127.0.0.1:7143
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
+    /// Also serve the KBS protocol here, on loopback; off if left out
+    #[arg(long, value_name = "IP:PORT")]
+    kbs_listen: Option<SocketAddr>,
     /// Where `glovebox-broker` and `glovebox-worker` lie; beside this program if left out
     #[arg(long, value_name = "DIR", env = "GLOVEBOX_BIN_DIR", hide_env_values = true)]
     bin_dir: Option<PathBuf>,
@@ -40,7 +43,7 @@ pub(crate) struct Args {
 /// Starts the room, says what to do next, and tends it until the user asks to end.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let dir = args.dir.unwrap_or_else(|| context.home.path().join("room"));
-    let place = RoomPlace { dir, listen: args.listen, programs: programs(args.bin_dir)? };
+    let place = RoomPlace { dir, listen: args.listen, kbs: args.kbs_listen, programs: programs(args.bin_dir)? };
     let asked = tokio::spawn(interrupt::asked());
     let started = place.clone();
     output::note(if place.dir.join("broker").exists() {
@@ -127,7 +130,14 @@ fn tell(room: &LocalRoom, dir: &Path) -> Report {
         workers_file = absolute(&room.workers_file()).display(),
         tier = Tier::SoftwareTpm.name(),
     );
+    let words = match room.kbs() {
+        Some(kbs) => {
+            format!("{words}\n\nThe KBS protocol is served at {}; its clients trust\n\n{}", kbs.address, kbs.authority)
+        }
+        None => words,
+    };
     let document = json!({
+        "kbs": room.kbs(),
         "broker": broker,
         "key": room.broker().key,
         "address": room.broker().address,

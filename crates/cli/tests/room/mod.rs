@@ -20,6 +20,8 @@ pub struct Room {
     up: Option<Up>,
     pub broker: String,
     pub address: String,
+    /// Where the KBS protocol is served, and what its clients trust.
+    pub kbs: Option<Value>,
 }
 
 struct Up {
@@ -45,7 +47,7 @@ impl Room {
             let path = entry.unwrap().path();
             fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
         }
-        let mut room = Room { dir, up: None, broker: String::new(), address: "127.0.0.1:0".to_owned() };
+        let mut room = Room { dir, up: None, broker: String::new(), address: "127.0.0.1:0".to_owned(), kbs: None };
         room.up(&["--listen", "127.0.0.1:0"]);
         Some(room)
     }
@@ -65,6 +67,7 @@ impl Room {
         assert!(said["error"].is_null(), "`up` ended: {text}");
         self.broker = said["broker"].as_str().unwrap().to_owned();
         self.address = said["address"].as_str().unwrap().to_owned();
+        self.kbs = Some(said["kbs"].clone()).filter(|kbs| !kbs.is_null());
         self.up = Some(Up { process, _stdout: stdout });
     }
 
