@@ -31,7 +31,7 @@ bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" 
 	$(CARGO_TARGET_DIR)/release/glovebox-bench --demo $(BIN)/glovebox $(PARTS)
 
 soak: deps ## 1,000 kills of the broker under 16 writers, and the like
-	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test -p broker --test store_kill -- --nocapture
+	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test --release -p broker --test store_kill -- --nocapture
 
 deps: ## install what the tests need
 	@scripts/deps.sh test
