@@ -19,6 +19,7 @@ use crate::{
     limits::{Limiter, Rate},
     metrics::Metrics,
     runs::{Claims, Holders},
+    standing::Remembered,
     store::{Store, StoreError, StoreKey},
 };
 
@@ -59,6 +60,7 @@ pub struct Broker {
     pub(crate) challenges: Challenges,
     pub(crate) claims: Claims,
     pub(crate) holders: Holders,
+    pub(crate) remembered: Remembered,
     pub(crate) rates: Limiter,
     pub(crate) costly: Limiter,
     pub(crate) metrics: Metrics,
@@ -98,6 +100,7 @@ impl Broker {
             clock,
             challenges: Challenges::new(),
             claims: Claims::default(),
+            remembered: Remembered::default(),
             rates: Limiter::new(settings.rate),
             costly: Limiter::new(settings.costly),
             metrics: Metrics::new(),
