@@ -218,7 +218,8 @@ impl Client {
 
     /// One exchange; gives its milliseconds, from asking for a challenge to holding the keys.
     async fn exchange(&mut self, agreement: &Digest, run: &Digest) -> Result<f64, Failure> {
-        self.attester.extend_run(run)?;
+        // A TPM is waited for, and other clients' connections must not wait with it.
+        tokio::task::block_in_place(|| self.attester.extend_run(run))?;
         let began = Instant::now();
         let question = ChallengeRequest { purpose: ChallengeUse::WorkerRelease };
         let challenge: Challenge = self.broker.post(path::CHALLENGE, &question).await?;
@@ -230,7 +231,7 @@ impl Client {
             nonce: challenge.nonce.0,
         };
         let bound = binding.bind();
-        let evidence = self.attester.evidence(&bound)?;
+        let evidence = tokio::task::block_in_place(|| self.attester.evidence(&bound))?;
         let request = ReleaseRequest { run: *run, enrolment: self.enrolment, challenge, keys, evidence };
         let released: ReleasedKeys = self.broker.post(path::WORKER_RELEASE, &request).await?;
         let context = Keys::context(run, &released.lease.id, &Digest::from_bytes(*bound.sha256()));
