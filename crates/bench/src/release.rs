@@ -53,8 +53,11 @@ pub async fn measure(room: Room, load: Load) -> Result<Vec<Row>, Failure> {
     }
     // The first exchanges meet a broker that has not read anything yet.
     clients = exchanges(&room, clients, WARM_UP).await?.clients;
-    let rest = clients.split_off(1);
+    let mut rest = clients.split_off(1);
     let alone = exchanges(&room, clients, load.exchanges).await?;
+    for client in &mut rest {
+        client.broker.beat().await?;
+    }
     clients = alone.clients;
     clients.extend(rest);
     let together = exchanges(&room, clients, load.exchanges).await?;
@@ -118,14 +121,11 @@ struct Done {
 /// All clients at once, each with runs of its own, which are submitted beforehand.
 async fn exchanges(room: &Arc<Room>, clients: Vec<Client>, each: usize) -> Result<Done, Failure> {
     eprintln!("release: {} clients, {each} exchanges each", clients.len());
-    let mut connection = room.connect().await?;
-    let mut runs = Vec::new();
-    for _ in 0..clients.len() {
-        let mut own = Vec::with_capacity(each);
-        for _ in 0..each {
-            own.push(room.submit(&mut connection).await?);
-        }
-        runs.push(own);
+    let mut clients = clients;
+    let runs = submitted(room, clients.len(), each).await?;
+    for client in &mut clients {
+        // A broker lets go of silent connections, and these waited.
+        client.broker.beat().await?;
     }
     let agreement = room.agreement;
     let began = Instant::now();
@@ -148,6 +148,27 @@ async fn exchanges(room: &Arc<Room>, clients: Vec<Client>, each: usize) -> Resul
     let count = u32::try_from(done.times.len()).unwrap_or(u32::MAX);
     done.rate = f64::from(count) / began.elapsed().as_secs_f64();
     Ok(done)
+}
+
+/// Runs for some clients, asked for over as many connections.
+async fn submitted(room: &Arc<Room>, clients: usize, each: usize) -> Result<Vec<Vec<Digest>>, Failure> {
+    let mut asking = Vec::new();
+    for _ in 0..clients {
+        let room = Arc::clone(room);
+        asking.push(tokio::spawn(async move {
+            let mut connection = room.connect().await?;
+            let mut runs = Vec::with_capacity(each);
+            for _ in 0..each {
+                runs.push(room.submit(&mut connection).await?);
+            }
+            Ok::<_, Failure>(runs)
+        }));
+    }
+    let mut runs = Vec::new();
+    for one in asking {
+        runs.push(one.await??);
+    }
+    Ok(runs)
 }
 
 async fn challenges(room: &Arc<Room>, load: Load) -> Result<Vec<Row>, Failure> {
@@ -218,7 +239,8 @@ impl Client {
 
     /// One exchange; gives its milliseconds, from asking for a challenge to holding the keys.
     async fn exchange(&mut self, agreement: &Digest, run: &Digest) -> Result<f64, Failure> {
-        self.attester.extend_run(run)?;
+        // A TPM is waited for, and other clients' connections must not wait with it.
+        tokio::task::block_in_place(|| self.attester.extend_run(run))?;
         let began = Instant::now();
         let question = ChallengeRequest { purpose: ChallengeUse::WorkerRelease };
         let challenge: Challenge = self.broker.post(path::CHALLENGE, &question).await?;
@@ -230,7 +252,7 @@ impl Client {
             nonce: challenge.nonce.0,
         };
         let bound = binding.bind();
-        let evidence = self.attester.evidence(&bound)?;
+        let evidence = tokio::task::block_in_place(|| self.attester.evidence(&bound))?;
         let request = ReleaseRequest { run: *run, enrolment: self.enrolment, challenge, keys, evidence };
         let released: ReleasedKeys = self.broker.post(path::WORKER_RELEASE, &request).await?;
         let context = Keys::context(run, &released.lease.id, &Digest::from_bytes(*bound.sha256()));

@@ -11,7 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -222,8 +222,7 @@ impl Broker {
             }
             held.check_live(&stated.lease, now)?;
             let known = Known::load(tx, &record.agreement, Some(&record.versions))?.ok_or(Refusal::NotFound)?;
-            let known = known.without_run(&record.offers);
-            known.decide(&keys.public, now).map_err(Refusal::NotInForce)?;
+            known.decide_again(&record.offers, &keys.public, now).map_err(Refusal::NotInForce)?;
             let terms = known.record.agreement.release;
             if size > largest(terms.max_result_bytes) {
                 return Err(Refusal::Malformed("the result is larger than the agreement admits".to_owned()));
@@ -293,9 +292,9 @@ impl Broker {
         let (_, enrolled) = enrol::of_peer(&self.store, &request.enrolment, peer)?;
         let (record, _) =
             self.store.read::<RunRecord>(table::RUNS, request.run.as_bytes())?.ok_or(Refusal::NotFound)?;
-        let known = Known::load(&self.store, &record.agreement, Some(&record.versions))?.ok_or(Refusal::NotFound)?;
-        let known = known.without_run(&record.offers);
-        let in_force = known.decide(&self.keys.public, now).map_err(Refusal::NotInForce)?;
+        let known = self.remembered.load(&self.store, &record.agreement, &record.versions)?;
+        let known = known.ok_or(Refusal::NotFound)?;
+        let in_force = known.decide_again(&record.offers, &self.keys.public, now).map_err(Refusal::NotInForce)?;
         let (run, _) = self.store.statement::<Addressed<Run>>(&request.run)?.ok_or(Refusal::NotFound)?;
         let permitted = in_force.permit(&run, now).map_err(Refusal::Run)?;
         let (agreement, run_id) = (*in_force.digest(), *run.digest());
@@ -511,7 +510,7 @@ impl Claims {
 }
 
 struct Decided {
-    known: Known,
+    known: Arc<Known>,
     in_force: InForce<Agreement>,
     permitted: Permitted,
     run: RequestedRun,

@@ -21,6 +21,7 @@ use crate::{
     limits::{Limiter, Rate},
     metrics::Metrics,
     runs::{Claims, Holders},
+    standing::Remembered,
     store::{Store, StoreError, StoreKey},
 };
 
@@ -63,6 +64,7 @@ pub struct Broker {
     pub(crate) challenges: Challenges,
     pub(crate) claims: Claims,
     pub(crate) holders: Holders,
+    pub(crate) remembered: Remembered,
     pub(crate) rates: Limiter,
     pub(crate) costly: Limiter,
     pub(crate) metrics: Metrics,
@@ -106,6 +108,7 @@ impl Broker {
             clock,
             challenges: Challenges::new(),
             claims: Claims::default(),
+            remembered: Remembered::default(),
             rates: Limiter::new(settings.rate),
             costly: Limiter::new(settings.costly),
             metrics: Metrics::new(),

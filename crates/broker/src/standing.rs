@@ -5,8 +5,14 @@
 //!
 //! A decision made outside a change may be overtaken by a revocation. Whoever acts on one therefore compares the version of all
 //! standing within the change that takes effect ([`Records::standing_version`]).
+//!
+//! Everything that [`Known`] is gathered from moves that version. So what was gathered, and its signatures checked, at one version is what
+//! would be gathered again while the version stands ([`Remembered`]); the decision itself is about a moment, and made each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use agreement::{
     documents::{Agreement, Consent, DatasetSource, Manifest, Offer, Revocation, Rotation},
@@ -25,7 +31,7 @@ use crate::{
     identity::Keys,
     records::{AgreementRecord, Records, log, pair, put, table, touch},
     refusal::Refusal,
-    store::{StoreError, Tx},
+    store::{Store, StoreError, Tx},
 };
 
 /// What is known that bears upon one agreement.
@@ -39,6 +45,17 @@ pub(crate) struct Known {
     runs_under_offer: BTreeMap<Digest, u64>,
     deposited: BTreeSet<Digest>,
     leaves: BTreeMap<Digest, u64>,
+}
+
+/// What was known last of some agreements, with some versions of their datasets.
+#[derive(Default)]
+pub(crate) struct Remembered(Mutex<Last>);
+
+#[derive(Default)]
+struct Last {
+    /// Of all standing.
+    version: u64,
+    known: BTreeMap<(Digest, BTreeSet<Digest>), Arc<Known>>,
 }
 
 /// Keys that are or were some parties', with the rotations between them in the order of acceptance.
@@ -96,18 +113,33 @@ impl Known {
         Ok(Some(known))
     }
 
-    /// Without one run that was admitted under these offers: whether that run still stands is asked as if it were new.
-    pub(crate) fn without_run(mut self, offers: &BTreeSet<Digest>) -> Known {
+    /// Decides whether it is in force.
+    pub(crate) fn decide(&self, broker: &PublicKey, now: Timestamp) -> Result<InForce<Agreement>, NotInForce> {
+        self.decide_with(self.runs_under_offer.clone(), broker, now)
+    }
+
+    /// Decides it for one run that was admitted under these offers: whether that run still stands is asked as if it were new.
+    pub(crate) fn decide_again(
+        &self,
+        offers: &BTreeSet<Digest>,
+        broker: &PublicKey,
+        now: Timestamp,
+    ) -> Result<InForce<Agreement>, NotInForce> {
+        let mut runs_under_offer = self.runs_under_offer.clone();
         for offer in offers {
-            if let Some(runs) = self.runs_under_offer.get_mut(offer) {
+            if let Some(runs) = runs_under_offer.get_mut(offer) {
                 *runs = runs.saturating_sub(1);
             }
         }
-        self
+        self.decide_with(runs_under_offer, broker, now)
     }
 
-    /// Decides whether it is in force.
-    pub(crate) fn decide(&self, broker: &PublicKey, now: Timestamp) -> Result<InForce<Agreement>, NotInForce> {
+    fn decide_with(
+        &self,
+        runs_under_offer: BTreeMap<Digest, u64>,
+        broker: &PublicKey,
+        now: Timestamp,
+    ) -> Result<InForce<Agreement>, NotInForce> {
         let facts = Facts {
             agreement: &self.record.agreement,
             manifests: &self.manifests,
@@ -115,7 +147,7 @@ impl Known {
             offers: &self.offers,
             rotations: &self.line.rotations,
             revocations: &self.revocations,
-            runs_under_offer: self.runs_under_offer.clone(),
+            runs_under_offer,
             deposited: &self.deposited,
             superseded_by: self.record.superseded_by,
         };
@@ -146,6 +178,33 @@ impl Known {
             statements.push(statement);
         }
         Ok(statements)
+    }
+}
+
+impl Remembered {
+    /// As [`Known::load`] from the last durable state, and without its work while nothing moved that any standing depends on.
+    pub(crate) fn load(
+        &self,
+        store: &Store,
+        digest: &Digest,
+        versions: &BTreeSet<Digest>,
+    ) -> Result<Option<Arc<Known>>, StoreError> {
+        // Read first: what changes while the rest is read is then remembered under a version that does not come back.
+        let version = store.standing_version()?;
+        let which = (*digest, versions.clone());
+        let found = |last: &Last| (last.version == version).then(|| last.known.get(&which).cloned()).flatten();
+        if let Some(known) = found(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(Some(known));
+        }
+        let Some(known) = Known::load(store, digest, Some(versions))?.map(Arc::new) else { return Ok(None) };
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.version < version || last.known.len() >= MOST_REMEMBERED {
+            *last = Last { version, known: BTreeMap::new() };
+        }
+        if last.version == version {
+            last.known.insert(which, Arc::clone(&known));
+        }
+        Ok(Some(known))
     }
 }
 
@@ -275,3 +334,5 @@ fn manifests(
 
 /// More of one thing than this is not looked at; what is accepted is bounded below it.
 pub(crate) const MANY: usize = 1_024;
+/// Agreements that are remembered at once; each is as large as what its parties sent.
+const MOST_REMEMBERED: usize = 16;

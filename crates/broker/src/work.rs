@@ -63,15 +63,15 @@ impl Broker {
             if !record.is_open(now) || foreign.contains(&record.agreement) {
                 continue;
             }
-            let Some(known) = Known::load(&self.store, &record.agreement, Some(&record.versions))? else { continue };
+            let known = self.remembered.load(&self.store, &record.agreement, &record.versions)?;
+            let Some(known) = known else { continue };
             let is_over = now > known.record.agreement.expires && swept < SWEEP;
             if !is_over && enrolled.admitted_by(&known.record.agreement.workers, now).is_err() {
                 foreign.insert(record.agreement);
                 continue;
             }
             swept += usize::from(is_over);
-            let known = known.without_run(&record.offers);
-            if let Err(refusal) = self.still_admitted(&known, &run, now) {
+            if let Err(refusal) = self.still_admitted(&known, &record.offers, &run, now) {
                 self.end_run(run, refusal).await?;
                 continue;
             }
@@ -82,8 +82,14 @@ impl Broker {
         Ok(None)
     }
 
-    fn still_admitted(&self, known: &Known, run: &Digest, now: Timestamp) -> Result<(), Refusal> {
-        let in_force = known.decide(&self.keys.public, now).map_err(Refusal::NotInForce)?;
+    fn still_admitted(
+        &self,
+        known: &Known,
+        offers: &BTreeSet<Digest>,
+        run: &Digest,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let in_force = known.decide_again(offers, &self.keys.public, now).map_err(Refusal::NotInForce)?;
         let (run, _): (Signed<Addressed<agreement::documents::Run>>, _) =
             self.store.statement(run)?.ok_or(Refusal::NotFound)?;
         in_force.permit(&run, now).map_err(Refusal::Run)?;

@@ -71,7 +71,7 @@ pub async fn measure(scale: f64, repetitions: usize, folder: &Path) -> Result<Ve
     let tables = data::generate(scale, folder)?;
     let plain = plain_session(&tables).await?;
     let mut times = vec![Times::default(); 22];
-    let mut answered = 0;
+    let (mut answered, mut unlike) = (0_u32, Vec::new());
     for repetition in 0..=repetitions {
         eprintln!("tpch: repetition {repetition} of {repetitions}");
         for (number, times) in (1..).zip(&mut times) {
@@ -82,13 +82,26 @@ pub async fn measure(scale: f64, repetitions: usize, folder: &Path) -> Result<Ve
             same(&once.plain_rows, &once.sealed_rows)
                 .map_err(|error| format!("query {number}: sealed and plain differ: {error}"))?;
             if repetition == 0 {
-                answered += usize::from(as_published(number, scale, &once.sealed_rows)?);
+                match as_published(number, scale, &once.sealed_rows) {
+                    Ok(published) => answered += u32::from(published),
+                    Err(difference) => unlike.push(difference),
+                }
             } else {
                 times.add(&once);
             }
         }
     }
-    let mut rows = rows(&times, scale, answered);
+    let mut rows = rows(&times, scale);
+    if is_published(scale) {
+        let note = if unlike.is_empty() { "text exactly, numbers to a cent".to_owned() } else { unlike.join("; ") };
+        rows.push(Row::new(
+            format!("tpch {scale}: results as published"),
+            f64::from(answered),
+            "",
+            Limit::AtLeast(f64::from(queries::COUNT)),
+            note,
+        ));
+    }
     rows.extend(duckdb::measure(scale, repetitions, folder, &times));
     Ok(rows)
 }
@@ -246,35 +259,42 @@ fn same(one: &[Vec<Cell>], other: &[Vec<Cell>]) -> Result<(), String> {
     }
 }
 
+fn is_published(scale: f64) -> bool {
+    (scale - 1.0).abs() <= f64::EPSILON
+}
+
 /// Whether a result is the one published for scale 1; false at other scales, for which none is.
-fn as_published(number: i32, scale: f64, rows: &[Vec<Cell>]) -> Result<bool, Failure> {
-    if (scale - 1.0).abs() > f64::EPSILON {
+fn as_published(number: i32, scale: f64, rows: &[Vec<Cell>]) -> Result<bool, String> {
+    if !is_published(scale) {
         return Ok(false);
     }
     let published = queries::answer(number);
-    let equal = |(cell, text): (&Cell, &&str)| match cell {
+    let equal = |(place, (cell, text)): (usize, (&Cell, &&str))| match cell {
+        // The published keys of query 11 are cut off after four of six characters.
+        Cell::Number(key) if number == 11 && place == 0 => {
+            format!("{key:>6}").chars().take(4).collect::<String>().trim() == *text
+        }
         // Answers are printed with two digits after the point.
         Cell::Number(number) => text.parse::<f64>().is_ok_and(|published| (published - number).abs() < 0.011),
         Cell::Text(value) => value.trim() == *text,
         Cell::Null => text.is_empty(),
     };
     if rows.len() != published.len() {
-        return Err(format!("query {number} gives {} rows where {} are published", rows.len(), published.len()).into());
+        return Err(format!("query {number} gives {} rows where {} are published", rows.len(), published.len()));
     }
-    match rows.iter().zip(&published).find(|(row, texts)| !row.iter().zip(texts.iter()).all(equal)) {
+    match rows.iter().zip(&published).find(|(row, texts)| !row.iter().zip(texts.iter()).enumerate().all(equal)) {
         None => Ok(true),
-        Some((row, texts)) => Err(format!("query {number} gives {row:?} where {texts:?} is published").into()),
+        Some((row, texts)) => Err(format!("query {number} gives {row:?} where {texts:?} is published")),
     }
 }
 
-fn rows(times: &[Times], scale: f64, answered: usize) -> Vec<Row> {
+fn rows(times: &[Times], scale: f64) -> Vec<Row> {
     let ratio = |part: fn(&Times) -> f64| geometric_mean(times.iter().map(|times| part(times) / times.plain_median()));
     let guarded: fn(&Times) -> f64 = |times| median(&times.check) + median(&times.execute);
     let total = |part: fn(&Times) -> f64| times.iter().map(part).sum::<f64>() / 1e3;
     let worst = (1..).zip(times).map(|(number, times)| (number, guarded(times) / times.plain_median()));
     let (worst, by) = worst.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::NAN));
     let name = |what: &str| format!("tpch {scale}: {what}");
-    let published = if answered > 0 { format!(", {answered} as published") } else { String::new() };
     vec![
         Row::new(
             name("sealed and guarded / plain"),
@@ -282,7 +302,7 @@ fn rows(times: &[Times], scale: f64, answered: usize) -> Vec<Row> {
             "",
             Limit::AtMost(1.05),
             format!(
-                "geometric mean of 22; worst query {worst} with {by:.2}; all 22 results equal{published}; {:.2} s / {:.2} s in all",
+                "geometric mean of 22; worst query {worst} with {by:.2}; all 22 results equal; {:.2} s / {:.2} s in all",
                 total(guarded),
                 total(Times::plain_median)
             ),

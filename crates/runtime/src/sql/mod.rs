@@ -49,6 +49,8 @@ use terms::Catalogue;
 #[derive(Debug, Clone)]
 pub struct CheckedPlan {
     plan: LogicalPlan,
+    /// What runs: the same, optimised. The columns are those that it reads.
+    optimised: LogicalPlan,
     columns: BTreeMap<String, BTreeSet<String>>,
     schemas: BTreeMap<String, SchemaRef>,
     output: SchemaRef,
@@ -157,7 +159,8 @@ async fn checked(sql: &str, catalogue: &Catalogue) -> Result<CheckedPlan, CheckE
     let state = parse::session(parse::config(), Arc::new(RuntimeEnv::default()));
     let query = parse::plan(sql, catalogue, &state).await?;
     output_types(&query, catalogue)?;
-    let used = columns_read(&optimised(&query, &state)?);
+    let unguarded = optimised(&query, &state)?;
+    let used = columns_read(&unguarded);
     let walk = |total: bool| {
         let mut checker =
             Checker { catalogue, used: &used, total, scans: 0, guards: vec![], depth: 0, nodes: 0, outer: vec![] };
@@ -174,13 +177,14 @@ async fn checked(sql: &str, catalogue: &Catalogue) -> Result<CheckedPlan, CheckE
         }
         Err(Stop::Engine(error)) => return Err(parse::unplanned(&error)),
     };
-    // Where nothing was added, the same plan reads the same columns; optimising costs more than all else here.
-    let columns = if plan == query { used.clone() } else { columns_read(&optimised(&plan, &state)?) };
+    // Optimising costs more than all else here, so it is not done again where nothing was added, nor before the plan runs.
+    let optimised = if plan == query { unguarded } else { optimised(&plan, &state)? };
+    let columns = columns_read(&optimised);
     only_usable(&columns, catalogue, !guards.is_empty())?;
     let explanation = Explanation::passed(&query, &labels, &guards, catalogue);
     let schemas = columns.keys().filter_map(|name| Some((name.clone(), catalogue.get(name)?.schema()))).collect();
     let output = Arc::new(Schema::new(query.schema().fields().iter().cloned().collect::<Vec<_>>()));
-    Ok(CheckedPlan { ordered: is_ordered(&query), plan, columns, schemas, output, explanation })
+    Ok(CheckedPlan { ordered: is_ordered(&query), plan, optimised, columns, schemas, output, explanation })
 }
 
 fn optimised(plan: &LogicalPlan, state: &SessionState) -> Result<LogicalPlan, CheckError> {

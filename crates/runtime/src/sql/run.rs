@@ -133,10 +133,10 @@ async fn run(checked: &CheckedPlan, sources: &Sources, limits: &Limits) -> Resul
         let provider = source::provider(table, schema.clone(), url).map_err(|_| RunError::Inputs)?;
         providers.push((name.clone(), provider));
     }
-    let plan = over(&checked.plan, &providers)?;
+    let plan = over(&checked.optimised, &providers)?;
     let state = parse::session(parse::config().with_target_partitions(limits.partitions.max(1)), environment);
     let failed = |_| RunError::Execution;
-    let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
+    let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(failed)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failed)?;
     let (mut batches, mut bytes) = (Vec::new(), 0_usize);
     while let Some(batch) = stream.next().await {
