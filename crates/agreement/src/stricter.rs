@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use attest::{
     AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, ReferenceValue, TpmPolicy,
     platform::{Anchors, HardwareIds, Platform, PlatformPolicy},
+    snp::SnpPolicy,
 };
 
 /// The part in which a policy is looser.
@@ -49,7 +50,7 @@ fn hardware_at_least(
 }
 
 fn hardware_rule_at_least(platform: Platform, found: &HardwareRule, least: &HardwareRule) -> Result<(), Looser> {
-    let HardwareRule { anchors, policy } = found;
+    let HardwareRule { anchors, policy, snp, evaluation_floor } = found;
     let PlatformPolicy { tier_floor, admits, hardware, measurements } = policy;
     let known = &least.policy;
     let trusted = match (anchors, &least.anchors) {
@@ -68,6 +69,19 @@ fn hardware_rule_at_least(platform: Platform, found: &HardwareRule, least: &Hard
         (HardwareIds::Listed(found), HardwareIds::Listed(known)) => found.is_subset(known),
     };
     ensure(listed, "hardware identities", format_args!("others for {platform}"), "those listed")?;
+    let SnpPolicy { generations, minimum_tcb, vmpl, signing_keys, revocation_list } = snp;
+    let narrower = generations.is_subset(&least.snp.generations)
+        && *minimum_tcb == least.snp.minimum_tcb
+        && vmpl.is_subset(&least.snp.vmpl)
+        && signing_keys.is_subset(&least.snp.signing_keys)
+        && (*revocation_list || !least.snp.revocation_list);
+    ensure(narrower, "expectations of SEV-SNP", "others", "those listed")?;
+    ensure(
+        *evaluation_floor >= least.evaluation_floor,
+        "floor of Intel's documents",
+        evaluation_floor,
+        least.evaluation_floor,
+    )?;
     for (register, accepted) in &known.measurements {
         let narrower = measurements.get(register).is_some_and(|found| found.is_subset(accepted));
         ensure(narrower, "measurements of hardware", format_args!("other values of `{register}`"), "those listed")?;

@@ -205,6 +205,8 @@ fn hardware_may_be_narrowed_and_neither_widened_nor_left_out() {
             hardware: HardwareIds::Listed(set(&["aa", "bb"])),
             measurements: BTreeMap::from([("measurement".to_owned(), set(&["01", "02"]))]),
         },
+        snp: attest::snp::SnpPolicy::default(),
+        evaluation_floor: 7,
     };
     let asking = |change: &dyn Fn(&mut BTreeMap<Platform, HardwareRule>)| {
         let mut rules = BTreeMap::from([(Platform::SevSnp, rule()), (Platform::Tdx, rule())]);
@@ -232,7 +234,10 @@ fn hardware_may_be_narrowed_and_neither_widened_nor_left_out() {
     for change in narrower {
         assert_eq!(clause_of(change), None);
     }
-    let wider: [&dyn Fn(&mut BTreeMap<Platform, HardwareRule>); 9] = [
+    let wider: [&dyn Fn(&mut BTreeMap<Platform, HardwareRule>); 12] = [
+        &|rules| snp(rules, &|rule| rule.evaluation_floor = 6),
+        &|rules| snp(rules, &|rule| drop(rule.snp.generations.insert(attest::snp::Generation::Milan))),
+        &|rules| snp(rules, &|rule| drop(rule.snp.vmpl.insert(1))),
         &BTreeMap::clear,
         &|rules| drop(rules.insert(Platform::AzureSnp, rule())),
         &|rules| snp(rules, &|rule| rule.anchors = Anchors::Pinned(vec![certificate(OTHER_AUTHORITY)])),

@@ -22,7 +22,7 @@ pub(crate) fn appraise(
     now: Timestamp,
 ) -> Result<AttestationResult, AppraisalError> {
     let rule = policy.hardware().get(&evidence.platform).ok_or(AppraisalError::HardwareNotListed(evidence.platform))?;
-    let genuine = platform::examine(evidence, &rule.anchors, now).map_err(AppraisalError::Hardware)?;
+    let genuine = platform::examine(evidence, rule, now).map_err(AppraisalError::Hardware)?;
     let appraised = genuine.appraise(binding.sha512(), &rule.policy).map_err(|unfit| match unfit {
         Unfit::Tier { floor, actual } => AppraisalError::Tier { floor, actual },
         other => AppraisalError::HardwareUnfit(other),

@@ -17,6 +17,7 @@ use crate::{
     certificate::TrustAnchor,
     events::{ROLE_PCR, RUN_PCR, RoleName},
     platform::{Anchors, Platform, PlatformPolicy, PlatformPolicyError},
+    snp::SnpPolicy,
 };
 
 /// A policy whose parts fit one another.
@@ -50,6 +51,16 @@ pub struct HardwareRule {
     pub anchors: Anchors,
     /// What is expected of the Evidence.
     pub policy: PlatformPolicy,
+    /// What is expected of SEV-SNP besides. The default refuses what is known to be weak.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub snp: SnpPolicy,
+    /// For TDX: Intel's `tcbEvaluationDataNumber` below which its documents are not accepted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluation_floor: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Expectations of TPM Evidence.
@@ -233,7 +244,7 @@ fn anchor(root: &EndorsementRoot) -> Option<rustls_pki_types::TrustAnchor<'stati
 }
 
 fn check_hardware(rules: &BTreeMap<Platform, HardwareRule>) -> Result<(), PolicyError> {
-    for (platform, HardwareRule { anchors, policy }) in rules {
+    for (platform, HardwareRule { anchors, policy, snp: _, evaluation_floor: _ }) in rules {
         policy.digest().map_err(|error| PolicyError::Hardware(*platform, error))?;
         match anchors {
             Anchors::Pinned(list) if list.is_empty() => return Err(PolicyError::NoAnchors(*platform)),

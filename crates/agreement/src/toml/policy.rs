@@ -7,6 +7,7 @@ use attest::{
     TpmPolicy,
     events::RoleName,
     platform::{Anchors, HardwareIds, Platform, PlatformPolicy, PlatformPolicyError},
+    snp::SnpPolicy,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envelope::{Digest, text::Bytes};
@@ -129,7 +130,8 @@ fn hardware_rule(value: &Value<'_, '_>, files: Files<'_>) -> Result<(Platform, H
         | PlatformPolicyError::NotHexadecimal(_)
         | PlatformPolicyError::Digest => listed.fault(error),
     })?;
-    Ok((platform, HardwareRule { anchors, policy }))
+    let rule = HardwareRule { anchors, policy, snp: SnpPolicy::default(), evaluation_floor: 0 };
+    Ok((platform, rule))
 }
 
 /// DER as it is, or the one certificate of a PEM file (RFC 7468).

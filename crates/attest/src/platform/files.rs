@@ -8,7 +8,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Genuine, Platform, Refusal};
-use crate::{HardwareEvidence, certificate::TrustAnchor};
+use crate::{
+    HardwareEvidence, HardwareRule,
+    certificate::TrustAnchor,
+    intel::{self, IntelEndorsements, Revocation, Rules},
+    roots::Authority,
+    snp::{self, SnpEvidence, SnpUnfit},
+};
 
 /// Which authorities count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +51,9 @@ pub enum HardwareFault {
     /// A platform whose Evidence cannot carry what must be bound into it together with a TPM's.
     #[error("{0} Evidence cannot stand beside a TPM's")]
     NotSupported(Platform),
+    /// Genuine, and weaker than the policy for SEV-SNP admits.
+    #[error("the sev-snp Evidence is not what the policy admits")]
+    Snp(#[source] SnpUnfit),
     /// The platform's examination refused it.
     #[error("the {platform} Evidence is refused at its step {step} ({code}): {words}")]
     Refused {
@@ -59,13 +68,67 @@ pub enum HardwareFault {
     },
 }
 
-/// Examines the Evidence of the platform that its label names.
+/// Examines the Evidence of the platform that its label names, as a rule of an Appraisal Policy asks for it.
 ///
 /// # Errors
 /// [`HardwareFault`].
-pub fn examine(evidence: &HardwareEvidence, anchors: &Anchors, now: Timestamp) -> Result<Genuine, HardwareFault> {
-    let _ = (anchors.pinned()?, now);
-    Err(HardwareFault::NotSupported(evidence.platform))
+pub fn examine(evidence: &HardwareEvidence, rule: &HardwareRule, now: Timestamp) -> Result<Genuine, HardwareFault> {
+    let pinned = rule.anchors.pinned()?;
+    match evidence.platform {
+        Platform::SevSnp => {
+            let files = Files::of(evidence, &["report", "vcek", "vlek", "cert_chain", "crl"])?;
+            let report = SnpEvidence {
+                report: files.need("report")?,
+                key: files.get("vcek").or(files.get("vlek")),
+                chain: files.get("cert_chain"),
+                list: files.get("crl"),
+            };
+            let anchors = pinned.unwrap_or_else(snp::anchors);
+            let genuine = snp::examine(&report, &anchors, now)
+                .map_err(|refusal| HardwareFault::refused(evidence.platform, &refusal))?;
+            genuine.admit(&rule.snp).map_err(HardwareFault::Snp)
+        }
+        Platform::Tdx => {
+            let files = Files::of(evidence, &TDX_ROLES)?;
+            let endorsements = IntelEndorsements {
+                pck_chain: files.get("pck_chain"),
+                tcb_info: files.get("tcb_info"),
+                qe_identity: files.get("qe_identity"),
+                tcb_signing_chain: files.get("tcb_signing_chain"),
+                qe_identity_signing_chain: files.get("qe_identity_signing_chain"),
+                pck_crl: files.get("pck_crl"),
+                root_ca_crl: files.get("root_ca_crl"),
+            };
+            let rules = Rules { evaluation_floor: rule.evaluation_floor, revocation: Revocation::Complete };
+            let anchors = pinned.unwrap_or_else(|| Authority::IntelSgx.anchors());
+            intel::tdx::examine(files.need("quote")?, &endorsements, &anchors, &rules, now)
+                .map_err(|refusal| HardwareFault::refused(evidence.platform, &refusal))
+        }
+        other => Err(HardwareFault::NotSupported(other)),
+    }
+}
+
+/// The parts of Evidence, each of a role that the platform has.
+struct Files<'a>(&'a HardwareEvidence);
+
+impl<'a> Files<'a> {
+    fn of(evidence: &'a HardwareEvidence, roles: &[&str]) -> Result<Files<'a>, HardwareFault> {
+        match evidence.files.keys().find(|role| !roles.contains(&role.as_str())) {
+            Some(role) => Err(HardwareFault::UnknownRole {
+                platform: evidence.platform,
+                role: role.chars().filter(|character| !character.is_control()).take(40).collect(),
+            }),
+            None => Ok(Files(evidence)),
+        }
+    }
+
+    fn get(&self, role: &str) -> Option<&'a [u8]> {
+        self.0.files.get(role).map(|bytes| bytes.0.as_slice())
+    }
+
+    fn need(&self, role: &'static str) -> Result<&'a [u8], HardwareFault> {
+        self.get(role).ok_or(HardwareFault::MissingRole { platform: self.0.platform, role })
+    }
 }
 
 impl Anchors {
@@ -94,3 +157,14 @@ impl HardwareFault {
         HardwareFault::Refused { platform, step: refusal.step(), code: refusal.code(), words }
     }
 }
+
+const TDX_ROLES: [&str; 8] = [
+    "quote",
+    "pck_chain",
+    "tcb_info",
+    "qe_identity",
+    "tcb_signing_chain",
+    "qe_identity_signing_chain",
+    "pck_crl",
+    "root_ca_crl",
+];
