@@ -48,7 +48,7 @@ pub(crate) fn broker_findings(crates: &[String]) -> Vec<String> {
 }
 
 /// Each crate that is shipped, and the crates of ours that it may depend on.
-const MAY_KNOW: [(&str, &[&str]); 11] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("envelope", &[]),
     ("table", &["envelope"]),
     ("tlog", &["envelope"]),
@@ -56,10 +56,18 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
     ("agreement", &["envelope", "attest"]),
     ("receipt", &["envelope", "attest", "tlog", "agreement"]),
     ("tpm", &["envelope", "attest"]),
+    ("attester", &["attest", "tpm"]),
+    ("endorsements", &["envelope", "attest"]),
     ("wire", &["envelope", "attest", "tlog", "agreement", "receipt"]),
     ("broker", &["envelope", "attest", "tlog", "agreement", "receipt", "tpm", "wire"]),
     ("runtime", &["envelope", "table", "attest", "tlog", "agreement", "receipt", "tpm", "wire"]),
-    ("cli", &["envelope", "table", "attest", "tlog", "agreement", "receipt", "tpm", "wire", "runtime"]),
+    (
+        "cli",
+        &[
+            "envelope", "table", "attest", "tlog", "agreement", "receipt", "tpm", "attester", "endorsements", "wire",
+            "runtime",
+        ],
+    ),
 ];
 
 /// Never shipped, so that they may know everything.

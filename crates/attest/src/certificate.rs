@@ -349,6 +349,19 @@ impl<'a> RevocationList<'a> {
     pub fn last_update(&self) -> Timestamp {
         Timestamp::from_second(self.parsed.last_update().timestamp()).unwrap_or(Timestamp::MIN)
     }
+
+    /// When its issuer means to have issued the next one: from then on this one is refused.
+    pub fn next_update(&self) -> Timestamp {
+        let until = self.parsed.next_update().map_or(i64::MIN, |until| until.timestamp());
+        Timestamp::from_second(until).unwrap_or(Timestamp::MIN)
+    }
+
+    /// The two times that a list gives of itself, unchecked: for words about one that was refused, and for nothing else.
+    pub fn claimed_period(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
+        let (_, parsed) = CertificateRevocationList::from_der(der.get(..der.len().min(MAX_CRL))?).ok()?;
+        let from = Timestamp::from_second(parsed.last_update().timestamp()).ok()?;
+        Some((from, Timestamp::from_second(parsed.next_update()?.timestamp()).ok()?))
+    }
 }
 
 /// Walks a chain, leaf first, to one of the anchors. The last certificate is either the anchor itself (by its key) or issued by it.

@@ -9,7 +9,9 @@ use crate::marshal::{Malformed, Reader, Writer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Code {
+    NvDefineSpace = 0x12a,
     CreatePrimary = 0x131,
+    NvWrite = 0x137,
     Startup = 0x144,
     Shutdown = 0x145,
     ActivateCredential = 0x147,
@@ -37,6 +39,8 @@ impl Code {
     /// The command's name in the specification.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Code::NvDefineSpace => "TPM2_NV_DefineSpace",
+            Code::NvWrite => "TPM2_NV_Write",
             Code::CreatePrimary => "TPM2_CreatePrimary",
             Code::Startup => "TPM2_Startup",
             Code::Shutdown => "TPM2_Shutdown",

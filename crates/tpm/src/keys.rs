@@ -351,7 +351,10 @@ impl Tpm {
     }
 
     /// The whole content of an NV index that anybody may read, or nothing when there is none.
-    fn read_nv(&mut self, index: u32) -> Result<Option<Vec<u8>>, TpmError> {
+    ///
+    /// # Errors
+    /// What the connection or the TPM meets.
+    pub fn read_nv(&mut self, index: u32) -> Result<Option<Vec<u8>>, TpmError> {
         let size =
             self.run(Code::NvReadPublic, &[index], &[], Writer::new(), |_, reader| nv_size(reader.sized("NV public")?));
         let Some(size) = absent(size)? else {
@@ -415,7 +418,7 @@ fn nv_size(public: &[u8]) -> Result<u16, Malformed> {
 }
 
 /// An object that the TPM does not have is no error where it may be missing.
-fn absent<T>(outcome: Result<T, TpmError>) -> Result<Option<T>, TpmError> {
+pub(crate) fn absent<T>(outcome: Result<T, TpmError>) -> Result<Option<T>, TpmError> {
     match outcome {
         Ok(value) => Ok(Some(value)),
         Err(error) if matches!(error.base_code(), Some(HANDLE | NV_UNINITIALIZED)) => Ok(None),

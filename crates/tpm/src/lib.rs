@@ -11,8 +11,8 @@
 //! bytes that get signed must leave this crate exactly as the TPM sent them, never parsed and written again.
 //!
 //! Nothing here decides whether Evidence is good: that is the Verifier's work, in crate `attest`. Deliberately absent:
-//! owner passwords (the hierarchies are used with empty authorization, or the machine's persistent storage key is), NV
-//! writing, sessions that encrypt the wire. Whoever can tap the bus between processor and TPM, or who runs the software
+//! owner passwords (the hierarchies are used with empty authorization, or the machine's persistent storage key is), secrets
+//! in NV, sessions that encrypt the wire. Whoever can tap the bus between processor and TPM, or who runs the software
 //! TPM, sees what passes; the assurance tiers `tpm` and `software-tpm` say so.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
@@ -24,6 +24,7 @@ mod error;
 mod keys;
 mod marshal;
 pub mod measure;
+mod nv;
 mod pcr;
 mod seal;
 mod software;

@@ -34,6 +34,17 @@ fn it_describes_itself() {
 }
 
 #[test]
+fn a_small_value_is_written_to_nv_and_read_back() {
+    let Some(mut bench) = bench() else { return };
+    let index = 0x0140_0002;
+    assert_eq!(bench.tpm.read_nv(index).unwrap(), None);
+    bench.tpm.write_nv(index, &[7; 64]).unwrap();
+    bench.tpm.write_nv(index, &[8; 64]).unwrap();
+    assert_eq!(bench.tpm.read_nv(index).unwrap(), Some(vec![8; 64]));
+    assert!(matches!(bench.tpm.write_nv(index, &[9; 65]), Err(TpmError::Refused { .. })));
+}
+
+#[test]
 fn the_endorsement_key_is_the_certified_one_and_chains_to_its_authority() {
     let Some(mut bench) = bench() else { return };
     let preferred = bench.tpm.endorsement_key().unwrap();
