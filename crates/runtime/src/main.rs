@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use envelope::PublicKey;
-use runtime::worker::{self, Config};
+use runtime::worker::{self, Config, HardwareConfig};
 
 /// Computes for one broker, inside a machine that can attest.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ struct Args {
     /// A certificate between the endorsement key's and its root (DER); may be repeated, nearest first
     #[arg(long, value_name = "FILE")]
     issuer: Vec<PathBuf>,
+    /// On confidential hardware (SEV-SNP, TDX): a folder with what vouches for it, one file for each role
+    #[arg(long, value_name = "DIR")]
+    endorsements: Option<PathBuf>,
     /// A folder for the attestation key and for ciphertext while it is read
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         tpm: args.tpm,
         event_log: args.event_log,
         issuers: args.issuer,
+        hardware: args.endorsements.map(|endorsements| HardwareConfig { root: PathBuf::from("/"), endorsements }),
         state: args.state,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

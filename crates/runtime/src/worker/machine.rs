@@ -8,11 +8,15 @@ use jiff::Timestamp;
 use tpm::{Attester, AttesterError, KeyKind, PcrSelection, SavedKey, Tpm, TpmError};
 use wire::channel::{ChannelError, LeafIdentity};
 
-use super::Config;
+use super::{
+    Config,
+    hardware::{Hardware, HardwareError},
+};
 
 /// A machine that can attest, with keys that live as long as its process.
 pub struct Machine {
     pub(super) attester: Attester,
+    pub(super) hardware: Option<Hardware>,
     pub(super) issuers: Vec<Vec<u8>>,
     pub(super) signing: SigningKey,
     pub(super) decapsulation: DecapsulationKey,
@@ -42,6 +46,9 @@ pub enum MachineError {
     /// The machine cannot attest.
     #[error("the machine cannot attest")]
     Attester(#[from] AttesterError),
+    /// The hardware beneath.
+    #[error("the confidential hardware cannot be used")]
+    Hardware(#[from] HardwareError),
     /// No channel identity.
     #[error("no channel identity could be made")]
     Channel(#[from] ChannelError),
@@ -67,7 +74,8 @@ impl Machine {
         let signing = SigningKey::generate();
         let leaf = LeafIdentity::worker(&signing, Timestamp::now())?;
         let issuers = config.issuers.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-        Ok(Machine { attester, issuers, signing, decapsulation: DecapsulationKey::generate(), leaf })
+        let hardware = config.hardware.as_ref().map(Hardware::open).transpose()?;
+        Ok(Machine { attester, hardware, issuers, signing, decapsulation: DecapsulationKey::generate(), leaf })
     }
 }
 

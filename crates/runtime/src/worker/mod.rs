@@ -14,9 +14,11 @@
 
 mod engine;
 mod fetch;
+mod hardware;
 mod machine;
 mod session;
 
+pub use hardware::{HardwareConfig, HardwareError};
 pub use machine::{Machine, MachineError};
 pub use session::{Session, SessionError};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub event_log: PathBuf,
     /// Certificates between the endorsement key's and its root, DER.
     pub issuers: Vec<PathBuf>,
+    /// Confidential hardware beneath, if the machine has it.
+    pub hardware: Option<HardwareConfig>,
     /// Keeps the attestation key and ciphertext that is being read.
     pub state: PathBuf,
 }

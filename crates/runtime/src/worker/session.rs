@@ -30,6 +30,7 @@ use super::{
     Config, Machine,
     engine::{self, Answer},
     fetch::{self, FetchError, Fetched},
+    hardware::HardwareError,
 };
 use crate::sql::CheckedPlan;
 
@@ -75,6 +76,10 @@ enum RunFailure {
     Fetch(#[from] FetchError),
     #[error("the machine cannot attest")]
     Attester(#[from] tpm::AttesterError),
+    #[error("the confidential hardware beneath gives no Evidence")]
+    Hardware(#[from] HardwareError),
+    #[error("the agreement asks for confidential hardware, and this worker was started without any")]
+    NoHardware,
     #[error("the keys were refused or do not open here")]
     Keys,
     #[error("the lease ended")]
@@ -163,7 +168,7 @@ impl<'a> Session<'a> {
     async fn release(&mut self, grounds: &CheckedGrounds) -> Result<Held, RunFailure> {
         let permitted = grounds.permitted();
         let purpose = Purpose::WorkerRelease { agreement: *permitted.agreement(), run: *permitted.run() };
-        let (request, binding) = self.evidence(ChallengeUse::WorkerRelease, purpose, permitted.run()).await?;
+        let (request, binding) = self.evidence(ChallengeUse::WorkerRelease, purpose, grounds).await?;
         let asked = Instant::now();
         let released: ReleasedKeys = self.broker.post(path::WORKER_RELEASE, &request).await?;
         let bound = Digest::from_bytes(*binding.bind().sha256());
@@ -263,7 +268,7 @@ impl<'a> Session<'a> {
     async fn renew(&mut self, grounds: &CheckedGrounds, lease: &Lease) -> Result<Instant, RunFailure> {
         let permitted = grounds.permitted();
         let purpose = Purpose::WorkerRenew { agreement: *permitted.agreement(), run: *permitted.run() };
-        let (release, _) = self.evidence(ChallengeUse::WorkerRenew, purpose, permitted.run()).await?;
+        let (release, _) = self.evidence(ChallengeUse::WorkerRenew, purpose, grounds).await?;
         let asked = Instant::now();
         let renewed: Lease = self.broker.post(path::WORKER_RENEW, &RenewRequest { lease: lease.id, release }).await?;
         if renewed.id != lease.id {
@@ -277,7 +282,7 @@ impl<'a> Session<'a> {
         &mut self,
         purpose: ChallengeUse,
         bound: Purpose,
-        run: &Digest,
+        grounds: &CheckedGrounds,
     ) -> Result<(ReleaseRequest, BindingParts), RunFailure> {
         let challenge: Challenge = self.broker.post(path::CHALLENGE, &ChallengeRequest { purpose }).await?;
         let keys = channel_keys(self.machine);
@@ -287,8 +292,14 @@ impl<'a> Session<'a> {
             exporter: *self.broker.exporter(),
             nonce: challenge.nonce.0,
         };
-        let evidence = self.machine.attester.evidence(&binding.bind())?;
-        let request = ReleaseRequest { run: *run, enrolment: self.enrolment, challenge, keys, evidence };
+        let mut evidence = self.machine.attester.evidence(&binding.bind())?;
+        // Only where the agreement asks for hardware: elsewhere its Evidence would be refused as unread.
+        if !grounds.in_force().agreement().workers.hardware().is_empty() {
+            let hardware = self.machine.hardware.as_ref().ok_or(RunFailure::NoHardware)?;
+            evidence = hardware.beneath(&evidence, &binding.bind())?;
+        }
+        let run = *grounds.permitted().run();
+        let request = ReleaseRequest { run, enrolment: self.enrolment, challenge, keys, evidence };
         Ok((request, binding))
     }
 
@@ -354,7 +365,8 @@ impl RunFailure {
             RunFailure::Fetch(FetchError::Unreachable) => "ciphertext-unreachable",
             RunFailure::Fetch(FetchError::OtherContents) => "ciphertext-refused",
             RunFailure::Fetch(FetchError::NoRoom) => "no-room",
-            RunFailure::Attester(_) => "attester-failed",
+            RunFailure::Attester(_) | RunFailure::Hardware(_) => "attester-failed",
+            RunFailure::NoHardware => "no-hardware",
             RunFailure::Keys => "keys-refused",
             RunFailure::LeaseEnded => "lease-ended",
             RunFailure::Engine(code) => code,
