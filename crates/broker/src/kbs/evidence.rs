@@ -67,10 +67,13 @@ pub struct Examined {
     enrolment: Option<Digest>,
 }
 
+/// An enrolment and its key, if there is one.
+type FoundKey = Result<Option<(Digest, EnrolledAk)>, Refusal>;
+
 /// What vouches for Evidence, as far as this broker has it.
 pub(crate) struct Endorsements<'a> {
     /// The enrolment of an attestation key, by its SubjectPublicKeyInfo.
-    pub(crate) enrolled: &'a dyn Fn(&[u8]) -> Result<Option<(Digest, EnrolledAk)>, Refusal>,
+    pub(crate) enrolled: &'a dyn Fn(&[u8]) -> FoundKey,
     /// AMD's root keys.
     pub(crate) amd: &'a [TrustAnchor],
 }
