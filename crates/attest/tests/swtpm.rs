@@ -306,6 +306,7 @@ impl Tpm {
                 reference_values: Vec::new(),
                 clock: Clock::Safe,
             },
+            hardware: std::collections::BTreeMap::new(),
         }
     }
 
