@@ -356,6 +356,12 @@ impl<'a> RevocationList<'a> {
         Timestamp::from_second(until).unwrap_or(Timestamp::MIN)
     }
 
+    /// The common name of the issuer that a list claims, unchecked: for finding out whose it is, and for nothing else.
+    pub fn claimed_issuer(der: &[u8]) -> Option<String> {
+        let (_, parsed) = CertificateRevocationList::from_der(der.get(..der.len().min(MAX_CRL))?).ok()?;
+        Some(common_name(parsed.issuer()))
+    }
+
     /// The two times that a list gives of itself, unchecked: for words about one that was refused, and for nothing else.
     pub fn claimed_period(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
         let (_, parsed) = CertificateRevocationList::from_der(der.get(..der.len().min(MAX_CRL))?).ok()?;

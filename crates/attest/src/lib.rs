@@ -22,6 +22,7 @@ pub mod certificate;
 mod confidential_vm;
 pub mod corim;
 mod cose;
+pub mod detect;
 pub mod ear;
 mod error;
 pub mod event_log;

@@ -54,6 +54,8 @@ enum Verb {
     Secret(verbs::secret::Args),
     Up(verbs::up::Args),
     Demo(verbs::demo::Args),
+    Evidence(verbs::evidence::Args),
+    Endorsements(verbs::endorsements::Args),
     Doctor(verbs::doctor::Args),
     Completions(verbs::completions::Args),
     Man(verbs::man::Args),
@@ -72,7 +74,11 @@ pub(crate) struct Context {
 impl LowArgs {
     /// Whether the verb runs until the user asks it to end, so that this is how it is done.
     pub(crate) const fn serves(&self) -> bool {
-        matches!(self.verb, Verb::Up(_))
+        match &self.verb {
+            Verb::Up(_) => true,
+            Verb::Endorsements(args) => args.serves(),
+            _ => false,
+        }
     }
 
     /// Does what was asked.
@@ -95,6 +101,8 @@ impl LowArgs {
             Verb::Secret(args) => verbs::secret::run(args, &context).await,
             Verb::Up(args) => verbs::up::run(args, &context).await,
             Verb::Demo(args) => verbs::demo::run(args).await,
+            Verb::Evidence(args) => verbs::evidence::run(args, &context),
+            Verb::Endorsements(args) => verbs::endorsements::run(args, &context).await,
             Verb::Doctor(args) => verbs::doctor::run(args, &context),
             Verb::Completions(args) => verbs::completions::run(args, &context),
             Verb::Man(args) => verbs::man::run(args, &context),

@@ -18,7 +18,7 @@ use crate::{
     room::RoomError,
     storage::StorageError,
     terms::TermsError,
-    verbs::{demo::DemoError, secret::SecretError},
+    verbs::{demo::DemoError, endorsements::EndorsementsError, evidence::EvidenceError, secret::SecretError},
     wallet::WalletError,
 };
 
@@ -66,6 +66,12 @@ pub(crate) enum CliError {
     /// The demo.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// Evidence in somebody's hands.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// Endorsements that are kept.
+    #[error(transparent)]
+    Endorsements(#[from] EndorsementsError),
     /// The log.
     #[error(transparent)]
     Log(#[from] LogFault),
@@ -256,6 +262,9 @@ impl CliError {
                 _ => Status::Error,
             },
             CliError::Demo(error) => error.status(),
+            CliError::Endorsements(error) => error.status(),
+            CliError::Evidence(EvidenceError::NotGenuine(_)) => Status::Refused,
+            CliError::Evidence(_) => Status::Error,
             CliError::Open { source, .. } => match source {
                 BlobError::Altered | BlobError::OtherRecipients => Status::Refused,
                 _ => Status::Error,

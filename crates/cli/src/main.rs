@@ -7,6 +7,7 @@
 //! Deliberately absent: an account, a daemon, a configuration file, and SQL or cryptography of its own.
 
 mod args;
+mod evidence;
 mod exit;
 mod files;
 mod heads;

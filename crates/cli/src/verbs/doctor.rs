@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use attester::{Interface, State as AttesterState};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
@@ -42,7 +43,7 @@ enum State {
 
 /// Looks and tells.
 pub(crate) fn run(_: Args, context: &Context) -> Result<Report, CliError> {
-    let findings = vec![
+    let mut findings = vec![
         party(context),
         kernel(),
         tpm_devices(),
@@ -62,13 +63,9 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<Report, CliError> {
             "`apt install tpm2-tools`, to check quotes by another program; not needed otherwise",
         ),
         program("age", "age", "`apt install age`, to open results with another program; not needed otherwise"),
-        tees(),
-        measured_boot(),
-        entropy(),
-        clock(),
-        disk(context.home.path()),
-        sealing(),
     ];
+    findings.extend(tees());
+    findings.extend([measured_boot(), entropy(), clock(), disk(context.home.path()), sealing()]);
     let words: Vec<String> = findings.iter().map(Finding::line).collect();
     let document = json!({ "version": env!("CARGO_PKG_VERSION"), "findings": findings });
     Ok(Report::done(words.join("\n"), document))
@@ -142,31 +139,44 @@ fn tpm_devices() -> Finding {
     }
 }
 
-fn tees() -> Finding {
-    let what = "TEE";
-    let known = [
-        ("/dev/sev-guest", "SEV-SNP guest"),
-        ("/dev/tdx_guest", "TDX guest"),
-        ("/dev/sgx_enclave", "SGX"),
-        ("/dev/nsm", "Nitro enclave"),
-        ("/sys/kernel/config/tsm/report", "configfs-tsm"),
-        ("/dev/sev", "SEV host"),
-        ("/dev/kvm", "KVM host"),
-    ];
-    let here: Vec<&str> = known.iter().filter(|(path, _)| Path::new(path).exists()).map(|(_, name)| *name).collect();
-    let guest = here.iter().any(|name| !name.ends_with("host"));
-    match (guest, here.is_empty()) {
-        (true, _) => Finding::good(what, format!("{}; this version attests with TPMs only", here.join(", "))),
-        (false, false) => Finding::absent(
+/// One finding for each interface that is here in some way; one for all together where none is.
+fn tees() -> Vec<Finding> {
+    let found: Vec<Finding> = attester::probe(Path::new("/")).into_iter().filter_map(interface).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let host: Vec<&str> = [("/dev/sev", "SEV host"), ("/dev/sgx_enclave", "SGX host"), ("/dev/kvm", "KVM host")]
+        .into_iter()
+        .filter(|(path, _)| Path::new(path).exists())
+        .map(|(_, name)| name)
+        .collect();
+    let words = if host.is_empty() {
+        "no interface through which a platform attests".to_owned()
+    } else {
+        format!("no guest's interface ({})", host.join(", "))
+    };
+    vec![Finding::absent("TEE", words, "run the worker inside a confidential virtual machine for a stronger tier")]
+}
+
+fn interface(found: attester::Found) -> Option<Finding> {
+    let what = match found.interface {
+        Interface::Tsm => "configfs-tsm (SEV-SNP, TDX, CCA)",
+        Interface::Gramine => "Gramine (SGX)",
+        Interface::Nitro => "Nitro security module",
+        Interface::AzureVtpm => "Azure vTPM",
+        Interface::Nvidia => "NVIDIA device",
+    };
+    match found.state {
+        AttesterState::Absent => None,
+        AttesterState::Usable => Some(Finding::good(what, "here and usable")),
+        AttesterState::Unusable(reason) => Some(Finding::attention(
             what,
-            format!("no guest device ({})", here.join(", ")),
-            "run the worker inside a confidential virtual machine for a stronger tier",
-        ),
-        (false, true) => Finding::absent(
-            what,
-            "no device",
-            "run the worker inside a confidential virtual machine for a stronger tier",
-        ),
+            format!("here, and this user may not use it: {reason}"),
+            "run the worker as a user that may, such as a service of its own",
+        )),
+        AttesterState::Missing(reason) => {
+            Some(Finding::attention(what, reason, "without it this machine gives no Evidence of that platform"))
+        }
     }
 }
 

@@ -5,6 +5,8 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod endorsements;
+pub(crate) mod evidence;
 pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod log;

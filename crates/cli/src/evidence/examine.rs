@@ -1,0 +1,232 @@
+//! From files to one examination: which platform's, with which Endorsements.
+//!
+//! Endorsements come from the files themselves, from a folder, or from a cache's directory, whose objects are checked again on the way. The
+//! anchors are the makers' that ship inside. A platform whose Evidence rests on keys that nobody can ship says so.
+
+use std::path::Path;
+
+use attest::{
+    detect::Kind,
+    hygon,
+    platform::{Genuine, Refusal},
+    snp::{self, Generation, SnpEvidence, SnpPolicy, Tcb},
+};
+use endorsements::{AmdTcb, Anchors, ChipId, ObjectId, Product, SigningKind, Store, StoreError};
+use jiff::Timestamp;
+
+use super::{
+    gather::{GatherError, Pieces},
+    platforms,
+};
+
+/// What an examination came to.
+pub(crate) struct Examined {
+    /// What the Evidence is.
+    pub(crate) kind: Kind,
+    /// Genuine, or the first check that failed.
+    pub(crate) outcome: Result<Genuine, Refused>,
+}
+
+/// The first check that failed.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The step of the platform's list; `None` for an owner's expectation.
+    pub(crate) step: Option<u8>,
+    /// The word for it.
+    pub(crate) code: String,
+    /// In words, with causes, and with hints on lines of their own.
+    pub(crate) words: String,
+}
+
+/// Where Endorsements come from besides the files themselves.
+pub(crate) enum Shelf {
+    /// Nowhere.
+    None,
+    /// A cache's directory.
+    Cache(Store),
+}
+
+/// Why nothing was examined.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExamineError {
+    /// The files.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// The cache.
+    #[error("the directory of Endorsements cannot be used")]
+    Store(#[from] StoreError),
+    /// No Evidence among the files.
+    #[error(
+        "none of the files is Evidence that is known here\nhint: `glovebox evidence show FILE` tells what a file is"
+    )]
+    NoEvidence,
+    /// Evidence whose appraisal needs what is not in a file.
+    #[error("{kind}: {words}", kind = .kind.words())]
+    Elsewhere {
+        /// What it is.
+        kind: Kind,
+        /// What to do.
+        words: &'static str,
+    },
+}
+
+impl Shelf {
+    /// A cache's directory, or a folder of files, which join the others.
+    pub(crate) fn open(directory: Option<&Path>, pieces: &mut Pieces) -> Result<Shelf, ExamineError> {
+        match directory {
+            None => Ok(Shelf::None),
+            Some(directory) if directory.join("objects").is_dir() => {
+                Ok(Shelf::Cache(Store::open(directory, Anchors::shipped())?))
+            }
+            Some(directory) => {
+                pieces.0.extend(Pieces::gather(&[directory.to_owned()])?.0);
+                Ok(Shelf::None)
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: &ObjectId, now: Timestamp) -> Option<Vec<u8>> {
+        match self {
+            Shelf::None => None,
+            Shelf::Cache(store) => store.get(id, now).ok().map(|(received, _)| received.body),
+        }
+    }
+}
+
+/// Examines the Evidence among the pieces. With an owner's expectations of SEV-SNP, or the strict defaults.
+pub(crate) fn examine(
+    pieces: &Pieces,
+    shelf: &Shelf,
+    snp: &SnpPolicy,
+    now: Timestamp,
+) -> Result<Examined, ExamineError> {
+    let piece = ORDER
+        .iter()
+        .find_map(|rank| pieces.0.iter().find(|piece| piece.kind.is_evidence() && rank(piece.kind)))
+        .ok_or(ExamineError::NoEvidence)?;
+    let elsewhere = |words| Err(ExamineError::Elsewhere { kind: piece.kind, words });
+    let outcome = match piece.kind {
+        Kind::SnpReport(_) => sev_snp(&piece.bytes, pieces, shelf, snp, now),
+        Kind::HygonReport => hygon_csv(&piece.bytes, pieces, now),
+        Kind::SgxQuote(_) | Kind::TdxQuote(_) => platforms::intel(piece, pieces, shelf, now),
+        Kind::HclReport => platforms::azure(&piece.bytes, pieces, shelf, now),
+        Kind::NitroDocument => platforms::nitro(&piece.bytes, now),
+        Kind::NitroTpmDocument => platforms::nitro_tpm(&piece.bytes, now),
+        Kind::NvidiaReport => platforms::nvidia(&piece.bytes, pieces, now),
+        Kind::CcaToken | Kind::PsaToken if pieces.first(Kind::PublicKey).is_some() => {
+            platforms::arm(piece, pieces, now)
+        }
+        Kind::CcaToken | Kind::PsaToken => {
+            return elsewhere(
+                "its maker's keys are told to verifiers one by one\nhint: name the file of the attestation key that you trust, too (PEM)",
+            );
+        }
+        Kind::TpmQuote if pieces.of(Kind::Certificates).next().is_some() => platforms::google(pieces, now),
+        Kind::KeystoneReport => {
+            return elsewhere("its devices' keys are nobody's to ship\nhint: pin them where it is used");
+        }
+        Kind::Evidence | Kind::TpmQuote => {
+            return elsewhere(
+                "its attestation key is known to the broker that enrolled it\nhint: `glovebox agree` and `glovebox run` appraise it there; `glovebox evidence show` tells what is in it",
+            );
+        }
+        Kind::ForeignEvidence => {
+            return elsewhere(
+                "it wraps the Evidence in a form of its own\nhint: take the quote or report out of it, and name that file",
+            );
+        }
+        _ => return elsewhere("this version shows it and cannot appraise it\nhint: `glovebox evidence show FILE`"),
+    };
+    Ok(Examined { kind: piece.kind, outcome })
+}
+
+impl Refused {
+    /// What a platform's examination refused.
+    pub(crate) fn of(error: &impl Refusal) -> Refused {
+        Refused { step: Some(error.step()), code: error.code().to_owned(), words: told(error) }
+    }
+
+    /// What an owner's expectation refused.
+    pub(crate) fn unfit(code: &str, error: &dyn std::error::Error) -> Refused {
+        Refused { step: None, code: code.to_owned(), words: told(error) }
+    }
+}
+
+/// An error with its causes in one line, hints after it.
+fn told(error: &dyn std::error::Error) -> String {
+    let (mut words, mut hints) = (Vec::new(), Vec::new());
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let mut lines = text.lines();
+        words.extend(lines.next().map(str::to_owned));
+        hints.extend(lines.map(str::to_owned));
+        next = error.source();
+    }
+    std::iter::once(words.join(": ")).chain(hints).collect::<Vec<_>>().join("\n")
+}
+
+fn sev_snp(
+    report: &[u8],
+    pieces: &Pieces,
+    shelf: &Shelf,
+    policy: &SnpPolicy,
+    now: Timestamp,
+) -> Result<Genuine, Refused> {
+    let certificates = pieces.certificates();
+    let is_key = |name: &str| name == "SEV-VCEK" || name == "SEV-VLEK";
+    let mut key = certificates.iter().find(|(name, _)| is_key(name)).map(|(_, der)| der.clone());
+    let above =
+        certificates.iter().filter(|(name, _)| !is_key(name) && (name.starts_with("SEV-") || name.starts_with("ARK-")));
+    let mut chain: Vec<u8> = above.flat_map(|(_, der)| der.clone()).collect();
+    let mut list = pieces.list_of(|issuer| issuer.starts_with("ARK-")).map(<[u8]>::to_vec);
+    for product in [Product::Genoa, Product::Turin, Product::Milan] {
+        let Some(id) = vcek(report, product) else { continue };
+        let kind = SigningKind::Vcek;
+        if let Some(found) = shelf.get(&id, now).filter(|_| key.is_none()) {
+            key = Some(found);
+            chain = shelf.get(&ObjectId::AmdChain { kind, product }, now).unwrap_or(chain);
+            list = list.or_else(|| shelf.get(&ObjectId::AmdCrl { kind, product }, now));
+        }
+    }
+    let chain = if chain.is_empty() { None } else { Some(chain.as_slice()) };
+    let evidence = SnpEvidence { report, key: key.as_deref(), chain, list: list.as_deref() };
+    let genuine = snp::examine(&evidence, &snp::anchors(), now).map_err(|error| Refused::of(&error))?;
+    genuine.admit(policy).map_err(|error| Refused::unfit(error.code(), &error))
+}
+
+/// The name of the certificate that a report needs, if the chip is of this family.
+pub(crate) fn vcek(report: &[u8], product: Product) -> Option<ObjectId> {
+    let report = snp::Report::parse(report).ok()?;
+    let (generation, size) = match product {
+        Product::Milan => (Generation::Milan, 64),
+        Product::Genoa => (Generation::Genoa, 64),
+        Product::Turin => (Generation::Turin, 8),
+    };
+    let tcb = Tcb::read(report.reported_tcb, generation)?;
+    let chip = ChipId::of(product, &hex::encode(report.chip_id.get(..size)?))?;
+    let tcb =
+        AmdTcb { fmc: tcb.fmc, boot_loader: tcb.bootloader, tee: tcb.tee, snp: tcb.snp, microcode: tcb.microcode };
+    Some(ObjectId::Vcek { product, chip, tcb })
+}
+
+fn hygon_csv(report: &[u8], pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused> {
+    // Hygon's own root is pinned; a file of the same size that is not it is the intermediate.
+    let of_size = |size: usize| {
+        pieces
+            .of(Kind::HygonCertificate)
+            .find(|piece| piece.bytes.len() == size && piece.bytes != hygon::HYGON_ROOT)
+            .map(|piece| piece.bytes.clone())
+            .unwrap_or_default()
+    };
+    let evidence = hygon::CsvEvidence { report: report.to_vec(), cek: of_size(2_084), hsk: of_size(832) };
+    hygon::examine(&evidence, hygon::HYGON_ROOT, now).map_err(|error| Refused::of(&error))
+}
+
+/// Which Evidence speaks for the machine where there are several: what binds others comes first.
+const ORDER: [fn(Kind) -> bool; 4] = [
+    |kind| matches!(kind, Kind::HclReport),
+    |kind| matches!(kind, Kind::NitroTpmDocument | Kind::NitroDocument),
+    |kind| !matches!(kind, Kind::TpmQuote | Kind::ForeignEvidence),
+    |_| true,
+];

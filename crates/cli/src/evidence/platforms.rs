@@ -1,0 +1,182 @@
+//! Each platform's files, brought to its examination.
+//!
+//! Endorsements are found among the files by what they are. Which of several signing chains belongs to a document is found by its subject; a wrong
+//! one could only make the examination refuse.
+
+use attest::{
+    HashAlgorithm, PcrValue, arm,
+    azure::{HclReport, HclReportKind, SnpEndorsements, examine_snp, examine_tdx},
+    detect::Kind,
+    gcp,
+    intel::{self, IntelEndorsements, Revocation, Rules},
+    keys::VerificationKey,
+    nitro::{self, NitroEvidence, NitroTpmEvidence},
+    nvidia::{self, DeviceEvidence, Endorsements, References, Statements},
+    platform::Genuine,
+    roots::Authority,
+    snp,
+    tpm::QuoteEvidence,
+};
+use jiff::Timestamp;
+
+use super::{
+    examine::{Refused, Shelf},
+    gather::{Piece, Pieces},
+};
+
+/// SGX and TDX: a quote with Intel's documents.
+pub(super) fn intel(piece: &Piece, pieces: &Pieces, _: &Shelf, now: Timestamp) -> Result<Genuine, Refused> {
+    let anchors = Authority::IntelSgx.anchors();
+    let endorsements = intel_endorsements(pieces);
+    let outcome = match piece.kind {
+        Kind::TdxQuote(_) => intel::tdx::examine(&piece.bytes, &endorsements, &anchors, &RULES, now),
+        _ => intel::sgx::examine(&piece.bytes, &endorsements, &anchors, &RULES, now),
+    };
+    outcome.map_err(|error| Refused::of(&error))
+}
+
+/// An Azure machine: the HCL report, with a TPM's quote beside it where there is one.
+pub(super) fn azure(report: &[u8], pieces: &Pieces, _: &Shelf, now: Timestamp) -> Result<Genuine, Refused> {
+    let pcrs = registers(pieces)?;
+    let log = pieces.first(Kind::EventLog);
+    let quote = quote(pieces, &pcrs, log);
+    let hcl = HclReport::parse(report).map_err(|error| Refused::of(&error))?;
+    let outcome = match hcl.kind {
+        HclReportKind::Snp => {
+            let certificates = pieces.certificates();
+            let named = |wanted: fn(&str) -> bool| {
+                certificates.iter().filter(move |(name, _)| wanted(name)).map(|(_, der)| der.clone())
+            };
+            let key: Option<Vec<u8>> = named(|name| name == "SEV-VCEK" || name == "SEV-VLEK").next();
+            let chain: Vec<u8> = named(|name| {
+                (name.starts_with("SEV-") && name != "SEV-VCEK" && name != "SEV-VLEK") || name.starts_with("ARK-")
+            })
+            .flatten()
+            .collect();
+            let endorsements = SnpEndorsements {
+                key: key.as_deref(),
+                chain: (!chain.is_empty()).then_some(chain.as_slice()),
+                list: pieces.list_of(|issuer| issuer.starts_with("ARK-")),
+            };
+            examine_snp(report, quote.as_ref(), &endorsements, &snp::anchors(), now)
+        }
+        HclReportKind::Tdx => {
+            let td_quote = pieces.0.iter().find(|piece| matches!(piece.kind, Kind::TdxQuote(_)));
+            let td_quote = td_quote.map(|piece| piece.bytes.as_slice());
+            let anchors = Authority::IntelSgx.anchors();
+            let endorsements = intel_endorsements(pieces);
+            examine_tdx(report, td_quote, quote.as_ref(), &endorsements, &anchors, &RULES, now)
+        }
+    };
+    outcome.map_err(|error| Refused::of(&error))
+}
+
+/// A Nitro Enclave's document, which carries its certificates.
+pub(super) fn nitro(document: &[u8], now: Timestamp) -> Result<Genuine, Refused> {
+    let evidence = NitroEvidence { document: document.to_vec() };
+    nitro::examine(&evidence, &Authority::AwsNitro.anchors(), now).map_err(|error| Refused::of(&error))
+}
+
+/// A NitroTPM's document.
+pub(super) fn nitro_tpm(document: &[u8], now: Timestamp) -> Result<Genuine, Refused> {
+    let evidence = NitroTpmEvidence { document: document.to_vec(), quote: None };
+    nitro::examine_tpm(&evidence, &Authority::AwsNitro.anchors(), now).map_err(|error| Refused::of(&error))
+}
+
+/// A GPU or a switch, with its device's certificates. What it measured is for a policy to compare.
+pub(super) fn nvidia(report: &[u8], pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused> {
+    let certificates = pieces.first(Kind::Certificates).unwrap_or_default().to_vec();
+    let evidence = DeviceEvidence { report: report.to_vec(), certificates };
+    let endorsements = Endorsements {
+        anchors: Authority::NvidiaDevice.anchors(),
+        revocation: Statements::default(),
+        references: References::Policy,
+    };
+    let gpu = nvidia::examine(nvidia::Kind::Gpu, &evidence, &endorsements, now);
+    match gpu {
+        Ok(genuine) => Ok(genuine),
+        Err(error) => {
+            nvidia::examine(nvidia::Kind::Switch, &evidence, &endorsements, now).map_err(|_| Refused::of(&error))
+        }
+    }
+}
+
+/// A CCA or PSA token under the keys that the person named.
+pub(super) fn arm(piece: &Piece, pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused> {
+    let keys: Vec<VerificationKey> =
+        pieces.of(Kind::PublicKey).filter_map(|key| VerificationKey::from_spki(&key.bytes).ok()).collect();
+    let token = piece.bytes.clone();
+    match piece.kind {
+        Kind::CcaToken => {
+            let evidence = arm::cca::CcaEvidence { token };
+            arm::cca::examine(&evidence, &keys, now).map_err(|error| Refused::of(&error))
+        }
+        _ => {
+            let evidence = arm::psa::PsaEvidence { token };
+            arm::psa::examine(&evidence, &keys, now).map_err(|error| Refused::of(&error))
+        }
+    }
+}
+
+/// A TPM's quote whose key Google certified.
+pub(super) fn google(pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused> {
+    let pcrs = registers(pieces)?;
+    let chain = pieces.first(Kind::Certificates).unwrap_or_default();
+    let quote = quote(pieces, &pcrs, pieces.first(Kind::EventLog)).ok_or_else(|| missing("the quote's signature"))?;
+    gcp::examine(&quote, None, chain, &Authority::GcpVtpm.anchors(), now).map_err(|error| Refused::of(&error))
+}
+
+/// Intel's documents among the files.
+fn intel_endorsements(pieces: &Pieces) -> IntelEndorsements<'_> {
+    IntelEndorsements {
+        pck_chain: pieces.bundle("Intel SGX PCK Certificate"),
+        tcb_info: pieces.first(Kind::TcbInfo),
+        qe_identity: pieces.first(Kind::QeIdentity),
+        tcb_signing_chain: pieces.bundle("Intel SGX TCB Signing"),
+        qe_identity_signing_chain: None,
+        pck_crl: pieces.list_of(|issuer| issuer.starts_with("Intel SGX PCK ")),
+        root_ca_crl: pieces.list_of(|issuer| issuer == "Intel SGX Root CA"),
+    }
+}
+
+/// The quote among the files: its signature is a file that is nothing else and has the size of one.
+fn quote<'a>(pieces: &'a Pieces, pcrs: &'a [PcrValue], event_log: Option<&'a [u8]>) -> Option<QuoteEvidence<'a>> {
+    let message = pieces.first(Kind::TpmQuote)?;
+    let signature =
+        pieces.0.iter().find(|piece| piece.kind == Kind::Unknown && (64..=520).contains(&piece.bytes.len()))?;
+    Some(QuoteEvidence { message, signature: &signature.bytes, pcrs, event_log })
+}
+
+/// The registers' values: JSON by bank and number.
+fn registers(pieces: &Pieces) -> Result<Vec<PcrValue>, Refused> {
+    let Some(json) = pieces.first(Kind::PcrValues) else { return Ok(Vec::new()) };
+    let wrong = || Refused {
+        step: None,
+        code: "registers-malformed".to_owned(),
+        words: "the values of the registers are not JSON by bank and number\nhint: write {\"sha256\": {\"0\": \"…\"}}"
+            .to_owned(),
+    };
+    let banks: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> =
+        serde_json::from_slice(json).map_err(|_| wrong())?;
+    let mut values = Vec::new();
+    for (name, registers) in banks {
+        let known = [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
+        let bank = known.into_iter().find(|bank| bank.name() == name).ok_or_else(wrong)?;
+        for (index, value) in registers {
+            let index = index.parse().map_err(|_| wrong())?;
+            values.push(PcrValue { bank, index, value: hex::decode(value).map_err(|_| wrong())? });
+        }
+    }
+    Ok(values)
+}
+
+fn missing(what: &str) -> Refused {
+    Refused {
+        step: None,
+        code: "part-missing".to_owned(),
+        words: format!("{what} is missing\nhint: name all files that belong together, or their folder"),
+    }
+}
+
+/// A tool has seen no number before, and asks for both lists.
+const RULES: Rules = Rules { evaluation_floor: 0, revocation: Revocation::Complete };
