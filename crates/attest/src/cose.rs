@@ -102,11 +102,6 @@ impl Sign1 {
         self.algorithm
     }
 
-    /// The protected header, encoded.
-    pub(crate) fn protected(&self) -> &[u8] {
-        &self.protected
-    }
-
     pub(crate) const fn unprotected_is_empty(&self) -> bool {
         self.unprotected_is_empty
     }

@@ -3,22 +3,16 @@
 
 mod forge;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use attest::{
-    AppraisalError, AppraisalPolicy, Bank, ChainFault, Clock, ConfidentialVmEvidence, EndorsementKeys, Endorsements,
-    Evidence, FormatError, HardwareEvidence, HardwareRule, HashAlgorithm, PcrValue, PolicyDocument, PolicyError,
-    ReferenceValue, Tier, Verifier,
+    AppraisalError, AppraisalPolicy, Bank, ChainFault, Clock, EndorsementKeys, Endorsements, Evidence, FormatError,
+    HashAlgorithm, PcrValue, PolicyDocument, PolicyError, ReferenceValue, Tier, Verifier,
     binding::Purpose,
     event_log::{EventLog, ReplayError},
     events::{Event, RoleName},
-    platform::{Anchors, HardwareFault, HardwareIds, Platform, PlatformPolicy, Unfit},
-    snp::{Generation, SnpUnfit},
     tpm::{Activation, AkFault, EnrolledAk, Vouching},
 };
-use envelope::{Digest, SigningKey, statement::Signed, text::Bytes};
+use envelope::{Digest, SigningKey, statement::Signed};
 use forge::{AK_ATTRIBUTES, Authority, Room, SALT, ecdsa_key, enrol, enrolment_evidence, name_of, now, parts, worker};
-use testkit::snp;
 use zeroize::Zeroizing;
 
 #[test]
@@ -37,116 +31,6 @@ fn evidence_in_which_all_is_right_passes_fifteen_steps() {
     let numbers: Vec<u8> = result.steps().iter().map(|step| step.number).collect();
     assert_eq!(numbers, (1..=15).collect::<Vec<u8>>());
     assert!(serde_json::to_string(&result).unwrap().contains("\"tier\":\"tpm\""));
-}
-
-#[test]
-fn hardware_that_is_asked_for_must_be_there_and_other_hardware_must_not() {
-    let values = BTreeSet::from(["00".to_owned()]);
-    let rule = HardwareRule {
-        anchors: Anchors::Makers,
-        policy: PlatformPolicy {
-            tier_floor: Tier::ConfidentialVm,
-            admits: BTreeSet::from(["affirmed".to_owned()]),
-            hardware: HardwareIds::Any,
-            measurements: BTreeMap::from([("measurement".to_owned(), values)]),
-        },
-        snp: attest::snp::SnpPolicy::default(),
-        evaluation_floor: 0,
-    };
-    let appraise = |room: &Room, evidence: &Evidence| {
-        let policy = AppraisalPolicy::new(room.policy.clone()).unwrap();
-        Verifier::appraise(evidence, &Endorsements::tpm(room.enrolled.clone()), &room.binding(), &policy, now())
-    };
-    let mut room = Room::new();
-    let inside = |platform| {
-        let hardware = HardwareEvidence { platform, files: BTreeMap::new() };
-        Evidence::ConfidentialVm(ConfidentialVmEvidence { tpm: room.evidence(), hardware })
-    };
-    let (snp, tdx) = (inside(Platform::SevSnp), inside(Platform::Tdx));
-    assert_eq!(appraise(&room, &snp), Err(AppraisalError::HardwareUnexpected));
-    room.policy.hardware.insert(Platform::SevSnp, rule.clone());
-    let alone = Evidence::Tpm(room.evidence());
-    assert_eq!(appraise(&room, &alone), Err(AppraisalError::HardwareMissing));
-    assert_eq!(appraise(&room, &tdx), Err(AppraisalError::HardwareNotListed(Platform::Tdx)));
-    let refused = appraise(&room, &snp).unwrap_err();
-    assert!(matches!(refused, AppraisalError::Hardware(_)), "{refused:?}");
-    assert_eq!((refused.step(), refused.code()), (16, "hardware-refused"));
-    // Such a policy pins authorities of hardware, and at least one.
-    let nobody = HardwareRule { anchors: Anchors::Pinned(vec![]), ..rule.clone() };
-    room.policy.hardware.insert(Platform::SevSnp, nobody);
-    assert_eq!(AppraisalPolicy::new(room.policy.clone()), Err(PolicyError::NoAnchors(Platform::SevSnp)));
-    let nonsense = HardwareRule { anchors: Anchors::Pinned(vec![envelope::text::Bytes(vec![0x30])]), ..rule };
-    room.policy.hardware.insert(Platform::SevSnp, nonsense);
-    assert_eq!(AppraisalPolicy::new(room.policy.clone()), Err(PolicyError::Anchor(Platform::SevSnp)));
-}
-
-/// A worker inside SEV-SNP: a TPM in software that nobody lists, and the chip's report on the same exchange.
-#[test]
-fn a_virtual_tpm_inside_confidential_hardware_has_the_hardwares_tier() {
-    let amd = snp::Amd::new(Generation::Genoa);
-    let key = amd.key(&amd.chip_fields());
-    let mut room = Room::with_tpm(Tier::SoftwareTpm, |_| {});
-    room.policy.tier_floor = Tier::ConfidentialVm;
-    room.policy.tpm.endorsement_keys = EndorsementKeys::Any;
-    let measurement = BTreeSet::from(["ab".repeat(48)]);
-    let rule = HardwareRule {
-        anchors: Anchors::Pinned(vec![Bytes(amd.root())]),
-        policy: PlatformPolicy {
-            tier_floor: Tier::ConfidentialVm,
-            admits: BTreeSet::from(["affirmed".to_owned()]),
-            hardware: HardwareIds::Any,
-            measurements: BTreeMap::from([("measurement".to_owned(), measurement)]),
-        },
-        snp: attest::snp::SnpPolicy::default(),
-        evaluation_floor: 0,
-    };
-    room.policy.hardware.insert(Platform::SevSnp, rule);
-    let report = |bound: &[u8; 64], change: &dyn Fn(&mut Vec<u8>)| {
-        let mut report = amd.report();
-        snp::put(&mut report, snp::at::REPORT_DATA, bound);
-        snp::put(&mut report, snp::at::MEASUREMENT, &[0xAB; 48]);
-        change(&mut report);
-        key.sign(&mut report);
-        let files = [("report", report), ("vcek", key.certificate.clone()), ("cert_chain", amd.chain())];
-        let files = files.into_iter().map(|(role, bytes)| (role.to_owned(), Bytes(bytes))).collect();
-        HardwareEvidence { platform: Platform::SevSnp, files }
-    };
-    let appraise = |room: &Room, hardware: HardwareEvidence| {
-        let evidence = Evidence::ConfidentialVm(ConfidentialVmEvidence { tpm: room.evidence(), hardware });
-        let policy = AppraisalPolicy::new(room.policy.clone()).unwrap();
-        Verifier::appraise(&evidence, &Endorsements::tpm(room.enrolled.clone()), &room.binding(), &policy, now())
-    };
-    let bound = *room.binding().sha512();
-    let good = report(&bound, &|_| {});
-    let result = appraise(&room, good.clone()).unwrap();
-    assert_eq!((result.tier(), result.steps().len()), (Tier::ConfidentialVm, 16));
-    assert_eq!(result.hardware().unwrap().genuine().platform(), Platform::SevSnp);
-
-    // Each half can be wrong by itself.
-    let refusal = |evidence| appraise(&room, evidence).unwrap_err();
-    let mut other = bound;
-    other[0] ^= 1;
-    assert_eq!(refusal(report(&other, &|_| {})), AppraisalError::HardwareUnfit(Unfit::NotBound));
-    let measured = |report: &mut Vec<u8>| snp::put(report, snp::at::MEASUREMENT, &[0xAC; 48]);
-    let found = Unfit::Measurement { register: "measurement".to_owned(), actual: "ac".repeat(48) };
-    assert_eq!(refusal(report(&bound, &measured)), AppraisalError::HardwareUnfit(found));
-    let vmpl = |report: &mut Vec<u8>| snp::put(report, snp::at::VMPL, &[1]);
-    assert_eq!(refusal(report(&bound, &vmpl)), AppraisalError::Hardware(HardwareFault::Snp(SnpUnfit::Vmpl(1))));
-    let mut unsigned = good.clone();
-    unsigned.files.get_mut("report").unwrap().0[0x50] ^= 1;
-    let AppraisalError::Hardware(HardwareFault::Refused { code, .. }) = refusal(unsigned) else { panic!("refused") };
-    assert_eq!(code, "report-signature-invalid");
-    let mut more = good.clone();
-    more.files.insert("note".to_owned(), Bytes(vec![1]));
-    let unknown = HardwareFault::UnknownRole { platform: Platform::SevSnp, role: "note".to_owned() };
-    assert_eq!(refusal(more), AppraisalError::Hardware(unknown));
-    let mut less = good.clone();
-    less.files.remove("report");
-    let missing = HardwareFault::MissingRole { platform: Platform::SevSnp, role: "report" };
-    assert_eq!(refusal(less), AppraisalError::Hardware(missing));
-    // Good hardware does not help a machine whose history is not as it should be.
-    room.run_salt = Some([9; 32]);
-    assert_eq!(appraise(&room, good), Err(AppraisalError::RunNotMeasured));
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn general_remedy(code: &str) -> &'static str {
         "give what is missing with the Evidence, or with `--endorsements DIR`; `glovebox endorsements fetch` takes it from its maker"
     } else if has("expired") || has("not-valid-at-time") || has("not-yet-valid") {
         "fetch current Endorsements, or appraise as of the time that is meant with `--at`"
-    } else if has("debug") || has("simulat") {
+    } else if has("debug") {
         "start the machine again without it: what can be looked into proves nothing"
     } else if has("measurement") {
         "compare the code that runs with the code that was agreed; `glovebox evidence reference` states a new value"
