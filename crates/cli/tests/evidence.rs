@@ -1,0 +1,99 @@
+//! `glovebox evidence` on Evidence of real machines: what it says, and how it exits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+/// The corpus, or `None` where it is not here.
+fn corpus() -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var("GLOVEBOX_VECTORS").unwrap_or_else(|_| "../shared/vectors".to_owned());
+    let folder = workspace.join(folder);
+    if folder.join("manifest.json").is_file() {
+        return Some(folder);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "no test vectors at {}", folder.display());
+    println!("skipped: no test vectors at {}", folder.display());
+    None
+}
+
+fn glovebox(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_glovebox")).args(arguments).output().unwrap()
+}
+
+/// Appraises the files of one case at its time.
+fn appraise(case: &str, at: &str, more: &[&str]) -> (Option<i32>, Value) {
+    let folder = corpus().unwrap().join(case);
+    let arguments = [&["--json", "evidence", "appraise", folder.to_str().unwrap(), "--at", at], more].concat();
+    let output = glovebox(&arguments);
+    let document = serde_json::from_slice(&output.stdout);
+    let document = document.unwrap_or_else(|_| panic!("{case}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code(), document)
+}
+
+#[test]
+fn genuine_evidence_of_any_platform_is_told_step_by_step() {
+    if corpus().is_none() {
+        return;
+    }
+    let cases = [
+        ("snp/attestation-rs-live-evidence-genoa", "2026-03-21T23:50:30Z", "sev-snp", "confidential-vm", 7),
+        ("tdx/dstack-attestation", "2026-03-11T03:08:59Z", "tdx", "confidential-vm", 13),
+        ("azure-snp-vtpm/trustee-evidence-genoa", "2025-02-23T02:21:48Z", "azure-snp", "confidential-vm", 4),
+        ("azure-tdx-vtpm/attestation-rs-live", "2026-03-31T22:20:07Z", "azure-tdx", "confidential-vm", 4),
+        ("gcp-vtpm/vaportpm-gcp-amd", "2026-02-03T06:57:47Z", "gcp-vtpm", "tpm", 4),
+    ];
+    for (case, at, platform, tier, steps) in cases {
+        let (status, document) = appraise(case, at, &[]);
+        assert_eq!(status, Some(0), "{case}: {document}");
+        assert_eq!(document["verdict"], "genuine", "{case}");
+        assert_eq!(document["platform"], platform, "{case}");
+        assert_eq!(document["tier"], tier, "{case}");
+        assert_eq!(document["steps"].as_array().unwrap().len(), steps, "{case}");
+    }
+}
+
+#[test]
+fn refused_evidence_names_the_step_the_reason_and_a_remedy() {
+    if corpus().is_none() {
+        return;
+    }
+    let cases = [
+        ("snp/trustee-turin-report-neg-sig", "2026-07-28T08:56:51Z", Some(5), "report-signature-invalid"),
+        ("tdx/go-tdx-guest-cos-113-tdx-quote-neg-body", "2024-12-18T12:54:11Z", Some(6), "quote-signature-invalid"),
+        ("azure-tdx-vtpm/attestation-rs-live-neg-akswap", "2026-03-31T22:20:07Z", Some(2), "hcl-binding-mismatch"),
+        // Genuine, and the maker warns.
+        ("sgx/dcap-qvl-sgx-quote", "2025-07-04T10:28:44Z", None, "not-affirmed"),
+        // Genuine, of a generation that the defaults refuse.
+        ("snp/trustee-test-report", "2023-02-23T17:58:26Z", None, "generation-not-accepted"),
+        ("nitro/dstack-nitro-attestation-2", "2035-01-01T00:00:00Z", Some(3), "certificate-expired"),
+    ];
+    for (case, at, step, code) in cases {
+        let (status, document) = appraise(case, at, &[]);
+        assert_eq!(status, Some(1), "{case}: {document}");
+        assert_eq!(document["failed"]["code"], code, "{case}: {document}");
+        assert_eq!(document["failed"]["step"].as_u64(), step, "{case}");
+        assert!(document["failed"]["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{case}");
+    }
+    let (status, document) =
+        appraise("snp/attestation-rs-live-evidence-genoa", "2026-03-21T23:50:30Z", &["--nonce", "00"]);
+    assert_eq!((status, &document["failed"]["code"]), (Some(1), &Value::from("not-bound")));
+}
+
+#[test]
+fn what_is_no_evidence_is_an_error_with_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("note.txt");
+    std::fs::write(&file, "hello").unwrap();
+    let output = glovebox(&["evidence", "appraise", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("none of the files is Evidence") && words.contains("\nhint: "), "{words}");
+    let output = glovebox(&["evidence", "show", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("not known"));
+}
