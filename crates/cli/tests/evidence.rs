@@ -64,7 +64,7 @@ fn refused_evidence_names_the_step_the_reason_and_a_remedy() {
     }
     let cases = [
         ("snp/trustee-turin-report-neg-sig", "2026-07-28T08:56:51Z", Some(5), "report-signature-invalid"),
-        ("tdx/go-tdx-guest-cos-113-tdx-quote-neg-body", "2024-12-18T12:54:11Z", Some(6), "quote-signature-invalid"),
+        ("tdx/go-tdx-guest-cos-113-tdx-quote-neg-body", "2024-12-18T12:54:11Z", Some(6), "quote-signature"),
         ("azure-tdx-vtpm/attestation-rs-live-neg-akswap", "2026-03-31T22:20:07Z", Some(2), "hcl-binding-mismatch"),
         // Genuine, and the maker warns.
         ("sgx/dcap-qvl-sgx-quote", "2025-07-04T10:28:44Z", None, "not-affirmed"),
