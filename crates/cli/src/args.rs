@@ -37,6 +37,7 @@ pub(crate) struct LowArgs {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, made once from the command line")]
 enum Verb {
     Init(verbs::init::Args),
     Identity(verbs::identity::Args),

@@ -55,7 +55,7 @@ impl Document {
         self.pcrs.get(&index).map(Vec::as_slice)
     }
 
-    /// Step 2. Lengths may be indefinite inside the signature: NitroTPM and earlier enclaves write them so; the envelope is strict.
+    /// Step 2. Lengths may be indefinite inside the signature: NitroTPM and newer enclaves write them so; the envelope is strict.
     fn read(payload: &[u8], kind: Kind) -> Result<Document, NitroError> {
         let registers = match kind {
             Kind::Enclave => "pcrs",

@@ -4,7 +4,10 @@
 //! ends with whether the Evidence is genuine and affirmed, with one (and what this exchange must have bound, for no expectation may be
 //! left out) with whether it is admitted. `reference` states what genuine Evidence measured, under the party's key.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use attest::{
     platform::{Assurance, Genuine, PlatformPolicy},
@@ -166,7 +169,7 @@ fn line(field: &Field) -> String {
 fn appraise(args: &Appraise) -> Result<Report, CliError> {
     let now = args.at.unwrap_or_else(Timestamp::now);
     let nonce = args.nonce.as_deref().map(hex::decode).transpose().map_err(|_| EvidenceError::Nonce)?;
-    let policy = args.policy.as_ref().map(read_policy).transpose()?;
+    let policy = args.policy.as_deref().map(read_policy).transpose()?;
     let (platform, snp) = policy.map_or((None, SnpPolicy::default()), |policy| (Some(policy.0), policy.1));
     let mut pieces = Pieces::gather(&args.files).map_err(ExamineError::from).map_err(EvidenceError::from)?;
     let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
@@ -175,9 +178,9 @@ fn appraise(args: &Appraise) -> Result<Report, CliError> {
 }
 
 /// A policy file: the platform's part, and SEV-SNP's own table.
-fn read_policy(path: &PathBuf) -> Result<(PlatformPolicy, SnpPolicy), CliError> {
+fn read_policy(path: &Path) -> Result<(PlatformPolicy, SnpPolicy), CliError> {
     let text = files::read_text(path)?;
-    let wrong = |reason: String| EvidenceError::Policy { path: path.clone(), reason };
+    let wrong = |reason: String| EvidenceError::Policy { path: path.to_owned(), reason };
     let mut value: Value = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
     } else {
@@ -230,7 +233,7 @@ fn told(
     match outcome {
         Ok(verdict) => {
             words.push_str(&verdict);
-            document["verdict"] = json!(if policy.is_some() { "appraised" } else { "genuine" });
+            put(&mut document, "verdict", json!(if policy.is_some() { "appraised" } else { "genuine" }));
             Report { words, document, status: Status::Done }
         }
         Err(refused) => refusal(words, document, &refused),
@@ -244,13 +247,14 @@ fn refusal(mut words: String, mut document: Value, refused: &Refused) -> Report 
     if hint.is_none() {
         let _ = write!(words, "\nhint: {}", general_remedy(&refused.code));
     }
-    document["verdict"] = json!("refused");
-    document["failed"] = json!({
+    put(&mut document, "verdict", json!("refused"));
+    let failed = json!({
         "step": refused.step,
         "code": refused.code,
         "words": refused.words.lines().next(),
         "hint": hint.unwrap_or_else(|| general_remedy(&refused.code)),
     });
+    put(&mut document, "failed", failed);
     Report::refused(words, document)
 }
 
@@ -277,8 +281,15 @@ fn described(genuine: &Genuine) -> String {
 fn merge(document: &mut Value, genuine: &Genuine) {
     if let Ok(Value::Object(members)) = serde_json::to_value(genuine) {
         for (name, value) in members {
-            document[name] = value;
+            put(document, &name, value);
         }
+    }
+}
+
+/// Sets a member of a JSON object.
+fn put(document: &mut Value, name: &str, value: Value) {
+    if let Some(members) = document.as_object_mut() {
+        members.insert(name.to_owned(), value);
     }
 }
 
