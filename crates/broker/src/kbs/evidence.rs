@@ -1,13 +1,13 @@
 //! From the Evidence of a client to what it proves: the one place where kinds of Evidence are told apart.
 //!
-//! Each kind that is served has an arm in [`examine`]; every other kind is refused by its name. An examination compares the whole report data
+//! Each kind that is served has an arm in `examine`; every other kind is refused by its name. An examination compares the whole report data
 //! with what the Attester had to bind: nothing is cut to the width of a field. Evidence that is not signed by hardware (`sample`) proves nothing
 //! and is refused by name.
 //!
 //! For `snp` the chip's key must stand under AMD's roots, and the report must meet the strict defaults of [`attest::snp::SnpPolicy`].
 //!
 //! For `tpm` the attestation key inside the Evidence counts for nothing: it must be one that was enrolled here before, by credential
-//! activation ([`crate::enrol`]). The quote must be of the very boot in which it was enrolled.
+//! activation (`crate::enrol`). The quote must be of the very boot in which it was enrolled.
 //!
 //! Deliberately absent: I/O, a clock, and a policy; whether a result is good enough is for the secret's owner to say.
 

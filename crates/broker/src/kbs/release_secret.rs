@@ -6,7 +6,7 @@
 //! What leaves is encrypted to the very key that the Evidence was bound to.
 //!
 //! Deliberately absent: I/O, clocks, a default for absent conditions, and the release's place in the log, which comes after the decision
-//! and before anybody hears of it ([`super::secrets`]).
+//! and before anybody hears of it (`kbs::secrets`).
 
 use std::sync::Arc;
 
