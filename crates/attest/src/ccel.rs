@@ -5,8 +5,11 @@
 //! a TPM's log that proves the digests and not the data; [`CcEventLog::check_data`] says where the data is vouched for, too.
 //! IMA's measurements may follow the firmware's in RTMR2 ([`CcEventLog::continue_with`]).
 //!
-//! A log that replays can still be one that was made to look trusted: an event that closes the start, `system-ready`, must stand there
-//! once (case T9), and what follows it was not there at the start.
+//! A log that replays can still be one that was made to look trusted (case T9): code that runs later can extend a register, too, and lists
+//! its event under a name that a reader looks for. So the event that closes the start, `system-ready`, stands once in its register; a name that
+//! stands before it stands nowhere else; and the names by which an agent tells what was started do not follow it. An application's own
+//! events may. Names count only where the digest is over them ([`CcEventLog::check_data`]), and two tricks with labels are met: `system-ready` is known
+//! by its digest, whatever the list calls it; and since the digest does not tell where a name with a colon ends, no name of the start has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +70,22 @@ pub enum CcelError {
     /// A closing event twice.
     #[error("event {index} closes RTMR{rtmr} a second time")]
     ClosedTwice {
+        /// Counted from zero.
+        index: usize,
+        /// The register.
+        rtmr: u8,
+    },
+    /// A name of the start a second time.
+    #[error("event {index} of the log repeats, in RTMR{rtmr}, a name that tells what was started")]
+    Repeated {
+        /// Counted from zero.
+        index: usize,
+        /// The register.
+        rtmr: u8,
+    },
+    /// A name of the start behind its end.
+    #[error("event {index} of the log, in RTMR{rtmr}, tells what was started after the start was closed")]
+    AfterReady {
         /// Counted from zero.
         index: usize,
         /// The register.
@@ -136,7 +155,7 @@ impl CcEventLog {
         self.events.extend(list.entries().iter().map(|entry| CcEvent {
             rtmr: 2,
             kind: IMA,
-            name: entry.template().to_owned(),
+            name: String::new(),
             digest: entry.extended(bank),
             data: Vec::new(),
         }));
@@ -175,34 +194,61 @@ impl CcEventLog {
         Ok(())
     }
 
-    /// Checks that an agent's `system-ready`, which closes the start of a register, stands there once. (Firmware has one or several separators in
-    /// RTMR0, so their number says nothing.)
+    /// Checks the order of an agent's events: `system-ready`, which closes the start of a register, stands there once; a name that tells
+    /// what was started stands once in the whole log, and not after that. (Firmware has one or several separators in RTMR0, so their
+    /// number says nothing.)
     ///
     /// # Errors
-    /// [`CcelError::ClosedTwice`].
+    /// [`CcelError::ClosedTwice`], [`CcelError::Repeated`], [`CcelError::AfterReady`]; [`CcelError::Data`] for a name of the start that could
+    /// end elsewhere.
     pub fn check_order(&self) -> Result<(), CcelError> {
-        let mut closed = BTreeSet::new();
+        let starts = self.names_of_the_start();
+        let is_of_start = |name: &str| starts.contains(name) || TRUSTED.contains(&name);
+        let (mut closed, mut told) = (BTreeSet::new(), BTreeSet::new());
         for (index, event) in self.events.iter().enumerate() {
-            if closed.contains(&event.rtmr) && event.name == SYSTEM_READY {
-                return Err(CcelError::ClosedTwice { index, rtmr: event.rtmr });
-            }
-            if event.name == SYSTEM_READY {
-                closed.insert(event.rtmr);
+            let (name, rtmr) = (event.name.as_str(), event.rtmr);
+            if event.closes(self.bank) {
+                if !closed.insert(rtmr) {
+                    return Err(CcelError::ClosedTwice { index, rtmr });
+                }
+            } else if is_of_start(name) && !name.contains(':') {
+                if !told.insert(name) {
+                    return Err(CcelError::Repeated { index, rtmr });
+                }
+                if closed.contains(&rtmr) {
+                    return Err(CcelError::AfterReady { index, rtmr });
+                }
+            } else if name.contains(':') && (starts.contains(name) || name.split(':').next().is_some_and(is_of_start)) {
+                return Err(CcelError::Data { index, rtmr });
             }
         }
         Ok(())
     }
 
-    /// Checks that the data of every event whose type promises it hashes to its digest.
+    /// The names that stand before the `system-ready` of their register.
+    fn names_of_the_start(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        for rtmr in 0..4 {
+            let here = || self.events.iter().filter(|event| event.rtmr == rtmr);
+            if let Some(end) = here().position(|event| event.closes(self.bank)) {
+                names.extend(here().take(end).map(|event| event.name.as_str()).filter(|name| !name.is_empty()));
+            }
+        }
+        names
+    }
+
+    /// Checks that the data of every event whose type promises it hashes to its digest, and that every name is an agent's, whose digest is
+    /// over name and data.
     ///
     /// # Errors
     /// [`CcelError::Data`].
     pub fn check_data(&self) -> Result<(), CcelError> {
         for (index, event) in self.events.iter().enumerate() {
-            if EventLog::promises_data(event.kind) && event.name.is_empty() && !event.is_measured(self.bank) {
-                return Err(CcelError::Data { index, rtmr: event.rtmr });
-            }
-            if event.kind == AGENT_EVENT && !event.is_measured(self.bank) {
+            let of_agent = event.kind == AGENT_EVENT;
+            let promised = of_agent || EventLog::promises_data(event.kind);
+            // Another type's digest is not over a name: the name would be whatever the log's writer likes.
+            let misnamed = !of_agent && !event.name.is_empty();
+            if misnamed || (promised && !event.is_measured(self.bank)) {
                 return Err(CcelError::Data { index, rtmr: event.rtmr });
             }
         }
@@ -214,12 +260,21 @@ impl CcEvent {
     /// Whether the digest vouches for the data: of the firmware the hash of the data, of an agent that of type, name and data with colons between.
     pub fn is_measured(&self, bank: HashAlgorithm) -> bool {
         let expected = if self.kind == AGENT_EVENT {
-            bank.hash(&[&self.kind.to_le_bytes(), b":", self.name.as_bytes(), b":", &self.data])
+            agent_digest(bank, &self.name, &self.data)
         } else {
             bank.hash(&[&self.data])
         };
         expected == self.digest
     }
+
+    /// Whether it is `system-ready`, by name or by what was extended.
+    fn closes(&self, bank: HashAlgorithm) -> bool {
+        self.name == SYSTEM_READY || self.digest == agent_digest(bank, SYSTEM_READY, &[])
+    }
+}
+
+fn agent_digest(bank: HashAlgorithm, name: &str, data: &[u8]) -> Vec<u8> {
+    bank.hash(&[&AGENT_EVENT.to_le_bytes(), b":", name.as_bytes(), b":", data])
 }
 
 #[derive(Deserialize)]
@@ -239,6 +294,8 @@ impl CcelError {
             CcelError::Malformed(_) | CcelError::Json | CcelError::Bank | CcelError::Register { .. } => "log-malformed",
             CcelError::Replay(_) => "replay-mismatch",
             CcelError::ClosedTwice { .. } => "closed-twice",
+            CcelError::Repeated { .. } => "event-repeated",
+            CcelError::AfterReady { .. } => "event-after-ready",
             CcelError::Data { .. } => "event-data-mismatch",
         }
     }
@@ -255,3 +312,17 @@ const AGENT_EVENT: u32 = 0x0800_0001;
 /// Not an event type: marks what IMA extended.
 const IMA: u32 = u32::MAX;
 const SYSTEM_READY: &str = "system-ready";
+/// The names by which dstack's agent tells what was started (its documentation of attestation, "RTMR3").
+const TRUSTED: [&str; 11] = [
+    "system-preparing",
+    "rootfs-hash",
+    "app-id",
+    "compose-hash",
+    "instance-id",
+    "boot-mr-done",
+    "ca-cert-hash",
+    "mr-kms",
+    "os-image-hash",
+    "key-provider",
+    "storage-fs",
+];

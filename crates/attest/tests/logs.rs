@@ -1,0 +1,227 @@
+//! Event logs of confidential machines and lists of IMA: what must be refused although it replays, and what is not even read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod corpus;
+
+use attest::{
+    FormatError, HashAlgorithm,
+    ccel::{CcEventLog, CcelError},
+    ima::{ImaError, MeasurementList},
+};
+use corpus::{Case, flip};
+use serde_json::{Value, json};
+
+const AGENT: u32 = 0x0800_0001;
+const BANK: HashAlgorithm = HashAlgorithm::Sha384;
+
+/// An event of an agent, measured as the agent does.
+fn event(rtmr: u8, name: &str, payload: &[u8]) -> Value {
+    let digest = BANK.hash(&[&AGENT.to_le_bytes(), b":", name.as_bytes(), b":", payload]);
+    listed(rtmr, AGENT, &digest, name, payload)
+}
+
+fn listed(rtmr: u8, kind: u32, digest: &[u8], name: &str, payload: &[u8]) -> Value {
+    json!({
+        "imr": rtmr,
+        "event_type": kind,
+        "digest": hex::encode(digest),
+        "event": name,
+        "event_payload": hex::encode(payload),
+    })
+}
+
+/// All checks, against the registers that these very events give: the replay is never what refuses.
+fn held(events: &[Value]) -> Result<(), CcelError> {
+    let log = CcEventLog::parse(&serde_json::to_vec(events).unwrap())?;
+    let replayed = log.replay();
+    let registers: Vec<&[u8]> = (0..4).map(|rtmr| replayed.get(&rtmr).map_or(&[][..], Vec::as_slice)).collect();
+    log.check_replay(&registers).unwrap();
+    log.check_order()?;
+    log.check_data()
+}
+
+#[test]
+fn t9_what_was_started_is_told_once_and_before_the_start_is_closed() {
+    let (app, code) = (event(3, "app-id", b"app"), event(3, "compose-hash", b"good"));
+    let (ready, own) = (event(3, "system-ready", b""), event(3, "an application's own", b"1"));
+    let start = [app.clone(), code.clone(), ready.clone()];
+    let with = |more: &[Value]| held(&[&start, more].concat());
+    assert_eq!(with(&[]), Ok(()));
+    assert_eq!(with(&[own.clone(), own.clone()]), Ok(()));
+    // The same event, another value of it, and the same name in another register.
+    assert_eq!(with(std::slice::from_ref(&code)), Err(CcelError::Repeated { index: 3, rtmr: 3 }));
+    let other = event(3, "compose-hash", b"bad");
+    assert_eq!(with(std::slice::from_ref(&other)), Err(CcelError::Repeated { index: 3, rtmr: 3 }));
+    assert_eq!(with(&[event(2, "compose-hash", b"bad")]), Err(CcelError::Repeated { index: 3, rtmr: 2 }));
+    assert_eq!(held(&[code.clone(), other, ready.clone()]), Err(CcelError::Repeated { index: 1, rtmr: 3 }));
+    // Told late, though never before.
+    assert_eq!(with(&[event(3, "mr-kms", b"mine")]), Err(CcelError::AfterReady { index: 3, rtmr: 3 }));
+    assert_eq!(held(&[ready.clone(), app]), Err(CcelError::AfterReady { index: 1, rtmr: 3 }));
+    // Closed twice; also with an application's event between.
+    assert_eq!(with(std::slice::from_ref(&ready)), Err(CcelError::ClosedTwice { index: 3, rtmr: 3 }));
+    assert_eq!(with(&[own, ready]), Err(CcelError::ClosedTwice { index: 4, rtmr: 3 }));
+}
+
+#[test]
+fn t9_a_name_before_the_end_of_the_start_is_one_of_the_start_whatever_it_is() {
+    let (image, ready) = (event(3, "image", b"good"), event(3, "system-ready", b""));
+    let again = event(3, "image", b"bad");
+    assert_eq!(held(&[image.clone(), ready, again.clone()]), Err(CcelError::Repeated { index: 2, rtmr: 3 }));
+    // Where nothing closes the start, the agent's own names alone are known to be of it.
+    assert_eq!(held(&[image, again]), Ok(()));
+}
+
+#[test]
+fn t9_a_name_that_no_digest_is_over_is_refused() {
+    let data = Err(CcelError::Data { index: 0, rtmr: 3 });
+    let measured = BANK.hash(&[b"good"]);
+    // The digest is that of the payload, so an event of firmware would be in order; the name is nobody's.
+    for kind in [0x04, 0x06, 0x0D, 0x8000_0001, u32::MAX, 0] {
+        assert_eq!(held(&[listed(3, kind, &measured, "compose-hash", b"good")]), data, "{kind:#x}");
+        assert_eq!(held(&[listed(3, kind, &measured, "", b"good")]), Ok(()), "{kind:#x}");
+    }
+    let mut changed = event(3, "compose-hash", b"good");
+    changed["event_payload"] = json!(hex::encode(b"bad!"));
+    assert_eq!(held(&[changed]), data);
+    let mut renamed = event(3, "an application's own", b"good");
+    renamed["event"] = json!("compose-hash");
+    assert_eq!(held(&[renamed]), data);
+}
+
+#[test]
+fn t9_a_name_that_the_digest_does_not_end_is_none_of_the_start() {
+    let ready = event(3, "system-ready", b"");
+    // Both hash to the same: the first hides that the second was said.
+    let (hidden, said) = (event(3, "key-provider:{\"name\"", b"1}"), event(3, "key-provider", b"{\"name\":1}"));
+    assert_eq!(hidden["digest"], said["digest"]);
+    assert_eq!(held(&[said.clone(), ready.clone()]), Ok(()));
+    let unclear = Err(CcelError::Data { index: 0, rtmr: 3 });
+    assert_eq!(held(&[hidden.clone(), ready.clone()]), unclear);
+    assert_eq!(held(&[hidden.clone()]), unclear);
+    assert_eq!(held(&[event(3, "image:good", b""), ready.clone()]), unclear);
+    let late = Err(CcelError::Data { index: 2, rtmr: 3 });
+    assert_eq!(held(&[event(3, "image", b"x"), ready.clone(), event(3, "image:y", b"")]), late);
+    assert_eq!(held(&[said, ready, event(3, "own:name", b"c")]), Ok(()));
+}
+
+#[test]
+fn t9_the_end_of_the_start_is_known_by_its_digest_under_any_label() {
+    let (good, bad) = (event(3, "compose-hash", b"good"), event(3, "compose-hash", b"bad"));
+    let ready = event(3, "system-ready", b"");
+    // As if nothing had been there before: what was started, and that it was, in events of another type without a name.
+    let unlabelled = |event: &Value| {
+        let digest = hex::decode(event["digest"].as_str().unwrap()).unwrap();
+        listed(3, 0x0D, &digest, "", b"nothing to see")
+    };
+    let relabelled = [unlabelled(&good), unlabelled(&ready), bad, ready];
+    assert_eq!(held(&relabelled), Err(CcelError::AfterReady { index: 2, rtmr: 3 }));
+    assert_eq!(
+        held(&[relabelled[1].clone(), relabelled[3].clone()]),
+        Err(CcelError::ClosedTwice { index: 1, rtmr: 3 })
+    );
+}
+
+#[test]
+fn t9_a_real_agents_log_is_refused_with_any_of_its_events_of_the_start_again() {
+    let Some(case) = Case::one("ccel/dstack-json-eventlog") else { return };
+    let events: Vec<Value> = serde_json::from_slice(&case.bytes("event_log")).unwrap();
+    assert_eq!(held(&events), Ok(()));
+    let end = events.iter().position(|event| event["event"] == "system-ready").unwrap();
+    for again in events[..end].iter().filter(|event| event["event"] != "") {
+        let refused = held(&[events.as_slice(), std::slice::from_ref(again)].concat());
+        assert_eq!(refused, Err(CcelError::Repeated { index: events.len(), rtmr: 3 }));
+    }
+}
+
+#[test]
+fn a1_every_bit_of_a_digest_in_a_log_area_counts() {
+    let Some(case) = Case::one("ccel/gcp-cos-113") else { return };
+    let (area, quote) = (case.bytes("event_log"), case.bytes("quote"));
+    let quote = attest::intel::Quote::parse(&quote).unwrap();
+    let attest::intel::Body::TrustDomain(report) = &quote.body else { panic!("not a trust domain's") };
+    let registers: Vec<&[u8]> = report.rtmr.iter().map(|value| value.as_slice()).collect();
+    let log = CcEventLog::parse(&area).unwrap();
+    assert_eq!(log.check_replay(&registers), Ok(()));
+    for event in log.events() {
+        let at = area.windows(event.digest.len()).position(|window| window == event.digest).unwrap();
+        for bit in (at * 8..(at + event.digest.len()) * 8).step_by(61) {
+            let changed = CcEventLog::parse(&flip(&area, bit)).unwrap();
+            assert!(matches!(changed.check_replay(&registers), Err(CcelError::Replay(_))), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a2_a_log_area_cut_anywhere_is_refused_or_a_true_beginning() {
+    let Some(case) = Case::one("ccel/gcp-cos-113") else { return };
+    let area = case.bytes("event_log");
+    let whole = CcEventLog::parse(&area).unwrap();
+    let used = area.iter().rposition(|byte| *byte != 0xFF).unwrap() + 1;
+    for size in 0..used {
+        match CcEventLog::parse(&area[..size]) {
+            Ok(shorter) => {
+                assert_eq!(whole.events()[..shorter.events().len()], *shorter.events());
+                assert!(shorter.events().len() < whole.events().len(), "{size}");
+            }
+            Err(error) => assert!(error.is_malformed(), "{size}: {error:?}"),
+        }
+    }
+    let mut appended = area[..used].to_vec();
+    appended.push(0);
+    assert!(matches!(CcEventLog::parse(&appended), Err(CcelError::Malformed(FormatError::Truncated { .. }))));
+}
+
+#[test]
+fn hostile_lists_are_no_logs() {
+    for bytes in [&b"[{}]"[..], b"[1]", b"[", b"[[[[", b" [\"x\"]"] {
+        assert_eq!(CcEventLog::parse(bytes), Err(CcelError::Json));
+    }
+    assert!(CcEventLog::parse(b"").is_err());
+    let deep = "[".repeat(200_000);
+    assert_eq!(CcEventLog::parse(deep.as_bytes()), Err(CcelError::Json));
+    let mut beyond = event(3, "app-id", b"app");
+    beyond["imr"] = json!(4);
+    assert_eq!(held(&[beyond]), Err(CcelError::Register { index: 0, register: 4 }));
+    let twice = br#"[{"imr":3,"imr":3,"event_type":4,"digest":"","event":"","event_payload":""}]"#;
+    assert_eq!(CcEventLog::parse(twice), Err(CcelError::Json));
+}
+
+#[test]
+fn a1_every_byte_of_a_measurement_counts() {
+    let Some(case) = Case::one("ima/rust-keylime-short") else { return };
+    let list = case.bytes("ima_log");
+    let whole = MeasurementList::parse(&list).unwrap();
+    let pcr10 = [HashAlgorithm::Sha1, HashAlgorithm::Sha256].map(|bank| (bank, whole.replay(10, bank)));
+    for (bank, value) in &pcr10 {
+        assert_eq!(whole.check_replay(10, *bank, value), Ok(()));
+    }
+    for at in 0..list.len() {
+        for changed in [list[at] ^ 1, list[at] ^ 4, b' ', b'\n'] {
+            let mut bytes = list.clone();
+            bytes[at] = changed;
+            // What is spelt otherwise is refused, or it is the same list: upper-case digits, a blank for a line's end at the end.
+            let refused = |bank: HashAlgorithm, value: &[u8]| match MeasurementList::parse(&bytes) {
+                Ok(list) => list.check_replay(10, bank, value).is_err() || list.entries() == whole.entries(),
+                Err(_) => true,
+            };
+            for (bank, value) in &pcr10 {
+                assert!(refused(*bank, value), "byte {at} as {changed:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a2_a_list_cut_anywhere_does_not_replay() {
+    let Some(case) = Case::one("ima/rust-keylime-short") else { return };
+    let list = case.bytes("ima_log");
+    let whole = MeasurementList::parse(&list).unwrap();
+    let value = whole.replay(10, HashAlgorithm::Sha256);
+    let used = list.iter().rposition(|byte| !byte.is_ascii_whitespace()).unwrap() + 1;
+    for size in 0..used {
+        let Ok(shorter) = MeasurementList::parse(&list[..size]) else { continue };
+        let refused = shorter.check_replay(10, HashAlgorithm::Sha256, &value);
+        assert_eq!(refused, Err(ImaError::Replay { pcr: 10, bank: HashAlgorithm::Sha256 }), "{size}");
+    }
+    assert_eq!(MeasurementList::parse(b""), Err(ImaError::Line(1)));
+}
