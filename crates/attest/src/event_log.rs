@@ -5,7 +5,8 @@
 //! proves that the log's *digests* are those in the registers. It proves nothing about an event's *data*: only where the
 //! digest is the hash of the data has the data been measured ([`EventLog::check_data`], [`Entry::is_measured`]).
 //!
-//! Deliberately absent: interpretation of firmware events. Their registers are compared with Reference Values as a whole.
+//! Deliberately absent: interpretation of firmware events. Their registers are compared with Reference Values as a whole; for people,
+//! [`crate::boot`] says what a log tells.
 
 use std::collections::BTreeMap;
 
@@ -107,7 +108,7 @@ impl EventLog {
             if first.pcr != 0 {
                 return Err(reader.refuse("register of the first event", first.pcr));
             }
-            EventLog::parse_agile(&first, reader)
+            EventLog::parse_agile(&first, reader, false)
         } else {
             EventLog::parse_legacy(first, reader)
         }
@@ -130,7 +131,7 @@ impl EventLog {
         if first.pcr > 1 {
             return Err(reader.refuse("register of the first event", first.pcr));
         }
-        EventLog::parse_agile(&first, reader)
+        EventLog::parse_agile(&first, reader, true)
     }
 
     /// The log's bytes. Parsing them gives an equal log.
@@ -244,10 +245,11 @@ impl EventLog {
         kind == separator || kind == variable || kind == gpt || kind == action
     }
 
-    fn parse_agile(first: &Entry, mut reader: Reader<'_>) -> Result<EventLog, FormatError> {
+    /// What `is_area` says may end in `FF`s.
+    fn parse_agile(first: &Entry, mut reader: Reader<'_>, is_area: bool) -> Result<EventLog, FormatError> {
         let (algorithms, vendor) = parse_header(&first.data)?;
         let mut entries = Vec::new();
-        while !reader.is_empty() && !reader.is_filled_with(0xFF) {
+        while !(reader.is_empty() || is_area && reader.is_filled_with(0xFF)) {
             entries.push(agile_entry(&mut reader, &algorithms)?);
         }
         Ok(EventLog { format: LogFormat::CryptoAgile, algorithms, vendor, entries })

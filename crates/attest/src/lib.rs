@@ -16,6 +16,7 @@
 pub mod arm;
 pub mod azure;
 pub mod binding;
+pub mod boot;
 mod cbor;
 pub mod ccel;
 pub mod certificate;

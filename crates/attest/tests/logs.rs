@@ -5,7 +5,9 @@ mod corpus;
 
 use attest::{
     FormatError, HashAlgorithm,
+    boot::{Description, NotTold, SecureBoot, Vouched},
     ccel::{CcEventLog, CcelError},
+    event_log::EventLog,
     ima::{ImaError, MeasurementList},
 };
 use corpus::{Case, flip};
@@ -224,4 +226,133 @@ fn a2_a_list_cut_anywhere_does_not_replay() {
         assert_eq!(refused, Err(ImaError::Replay { pcr: 10, bank: HashAlgorithm::Sha256 }), "{size}");
     }
     assert_eq!(MeasurementList::parse(b""), Err(ImaError::Line(1)));
+}
+
+/// What every real log of these kinds tells, with the data of its events.
+fn told() -> Option<Vec<(String, Description, Vec<(u32, Vec<u8>)>)>> {
+    let of_tpm = |case: &Case| {
+        let log = EventLog::parse(&case.bytes("event_log")).unwrap();
+        let data = log.entries().iter().map(|entry| (entry.kind, entry.data.clone())).collect();
+        (case.id.clone(), log.describe(*log.banks().last().unwrap()), data)
+    };
+    let of_machine = |case: &Case| {
+        let log = CcEventLog::parse(&case.bytes("event_log")).unwrap();
+        let data = log.events().iter().map(|event| (event.kind, event.data.clone())).collect();
+        (case.id.clone(), log.describe(), data)
+    };
+    let accepted = |case: &&Case| case.entry["expected"]["result"] == "accept";
+    let (tpm, machine) = (Case::all("tcg-eventlog")?, Case::all("ccel")?);
+    let tpm = tpm.iter().filter(accepted).map(of_tpm);
+    Some(tpm.chain(machine.iter().filter(accepted).map(of_machine)).collect())
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn every_real_log_tells_of_secure_boot_what_its_variable_says() {
+    let Some(told) = told() else { return };
+    assert_eq!(told.len(), 28);
+    let name = wide("SecureBoot");
+    for (id, description, events) in told {
+        let variables =
+            events.iter().filter(|(kind, data)| *kind == 0x8000_0001 && data.get(32..52) == Some(name.as_slice()));
+        let values: Vec<&[u8]> = variables.map(|(_, data)| &data[52..]).collect();
+        let expected = if values == [&[1]] { SecureBoot::On } else { SecureBoot::Off };
+        assert_eq!(values.len(), 1, "{id}");
+        assert_eq!(description.secure_boot, expected, "{id}");
+    }
+}
+
+#[test]
+fn what_was_loaded_is_told_with_how_far_it_counts() {
+    let Some(told) = told() else { return };
+    let of = |id: &str| &told.iter().find(|(other, ..)| other == id).unwrap().1;
+    let cos = of("ccel/gcp-cos-113");
+    let [line] = cos.command_lines.as_slice() else { panic!("{:?}", cos.command_lines) };
+    assert!(line.register == "rtmr2" && line.text.contains("init=/usr/lib/systemd/systemd"), "{line:?}");
+    assert_eq!(cos.programs[0].path.as_deref(), Some("\\EFI\\BOOT\\BOOTX64.EFI"));
+    assert_eq!(cos.programs[0].register, "rtmr1");
+    let image = of("tcg-eventlog/dstack-tpm-eventlog");
+    let names: Vec<&str> = image.sections.iter().map(|section| section.name.as_str()).collect();
+    assert_eq!(names, [".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat"]);
+    let stub = of("tcg-eventlog/tpm2-tools-sd-boot");
+    assert_eq!(stub.command_lines[0].text, " console=ttyS0 console=tty0 efi=debug ");
+    // Bytes of ASCII read as UTF-16 would be another script's text.
+    let lines = told.iter().flat_map(|(_, description, _)| &description.command_lines);
+    assert!(lines.into_iter().all(|line| line.text.is_ascii()));
+    let of_kind = |kind: &str| {
+        let events = told.iter().flat_map(|(_, description, _)| &description.events);
+        events.filter(|event| event.kind == kind).map(|event| event.vouched).collect::<Vec<_>>()
+    };
+    assert!(of_kind("EV_EFI_BOOT_SERVICES_APPLICATION").iter().all(|vouched| *vouched == Vouched::Not));
+    assert!(of_kind("EV_EFI_VARIABLE_DRIVER_CONFIG").iter().all(|vouched| *vouched == Vouched::Whole));
+    assert!(of_kind("EV_NO_ACTION").iter().all(|vouched| *vouched == Vouched::NotExtended));
+}
+
+/// UEFI_VARIABLE_DATA of `SecureBoot`.
+fn secure_boot(value: &[u8]) -> Vec<u8> {
+    let global = hex::decode("61dfe48bca93d211aa0d00e098032b8c").unwrap();
+    let size = (value.len() as u64).to_le_bytes();
+    [global.as_slice(), &10_u64.to_le_bytes(), &size, &wide("SecureBoot"), value].concat()
+}
+
+const VARIABLE: u32 = 0x8000_0001;
+const SEPARATOR: u32 = 4;
+
+/// The same events as a TPM's log and as a list of a confidential machine: what both tell.
+fn told_by(events: &[(u32, Vec<u8>, Vec<u8>)]) -> SecureBoot {
+    let list: Vec<Value> =
+        events.iter().map(|(kind, measured, data)| listed(0, *kind, &BANK.hash(&[measured]), "", data)).collect();
+    let of_machine = CcEventLog::parse(&serde_json::to_vec(&list).unwrap()).unwrap().describe().secure_boot;
+    let mut log = EventLog::new(&[BANK]).encode();
+    for (kind, measured, data) in events {
+        for word in [7, *kind, 1] {
+            log.extend_from_slice(&word.to_le_bytes());
+        }
+        log.extend_from_slice(&BANK.id().to_le_bytes());
+        log.extend_from_slice(&BANK.hash(&[measured]));
+        log.extend_from_slice(&(data.len() as u32).to_le_bytes());
+        log.extend_from_slice(data);
+    }
+    let of_tpm = EventLog::parse(&log).unwrap().describe(BANK).secure_boot;
+    assert_eq!(of_tpm, of_machine);
+    of_tpm
+}
+
+#[test]
+fn t9_secure_boot_is_told_by_one_digest_before_the_separator_or_not_at_all() {
+    let plain = |kind: u32, data: &[u8]| (kind, data.to_vec(), data.to_vec());
+    let (on, off) = (plain(VARIABLE, &secure_boot(&[1])), plain(VARIABLE, &secure_boot(&[0])));
+    let (unset, end) = (plain(VARIABLE, &secure_boot(&[])), plain(SEPARATOR, &[0; 4]));
+    let other = plain(0x8000_00E0, b"an authority");
+    let told = |events: &[&(u32, Vec<u8>, Vec<u8>)]| told_by(&events.iter().copied().cloned().collect::<Vec<_>>());
+    let not = SecureBoot::NotTold;
+    assert_eq!(told(&[&on, &end, &other]), SecureBoot::On);
+    assert_eq!(told(&[&off, &end]), SecureBoot::Off);
+    assert_eq!(told(&[&unset, &end]), SecureBoot::Off);
+    assert_eq!(told(&[&other, &end]), not(NotTold::Absent));
+    assert_eq!(told(&[&on]), not(NotTold::NotClosed));
+    assert_eq!(told(&[]), not(NotTold::NotClosed));
+    // Twice, and after the end: whether it was there before or not.
+    assert_eq!(told(&[&off, &on, &end]), not(NotTold::Repeated));
+    assert_eq!(told(&[&on, &on, &end]), not(NotTold::Repeated));
+    assert_eq!(told(&[&off, &end, &on]), not(NotTold::Repeated));
+    assert_eq!(told(&[&end, &on, &end]), not(NotTold::Repeated));
+}
+
+#[test]
+fn t9_labels_and_data_do_not_change_what_is_told_of_secure_boot() {
+    let (on, off) = (secure_boot(&[1]), secure_boot(&[0]));
+    let end = (SEPARATOR, vec![0; 4], vec![0; 4]);
+    // Off was measured, and the log says otherwise: by data, by type, or by both.
+    let lies = [(VARIABLE, off.clone(), on.clone()), (0x0D, off.clone(), b"grub_cmd: ls".to_vec())];
+    for lie in lies {
+        assert_eq!(told_by(&[lie.clone(), end.clone()]), SecureBoot::Off);
+        // And measured anew by what came later, with the first separator called something else and another at the end.
+        let hidden = (0x0D, vec![0; 4], b"grub_cmd: ls".to_vec());
+        let late = (VARIABLE, on.clone(), on.clone());
+        assert_eq!(told_by(&[lie, hidden, late, end.clone()]), SecureBoot::NotTold(NotTold::Repeated));
+    }
 }
