@@ -99,7 +99,7 @@ fn t9_a_name_that_the_digest_does_not_end_is_none_of_the_start() {
     assert_eq!(held(&[said.clone(), ready.clone()]), Ok(()));
     let unclear = Err(CcelError::Data { index: 0, rtmr: 3 });
     assert_eq!(held(&[hidden.clone(), ready.clone()]), unclear);
-    assert_eq!(held(&[hidden.clone()]), unclear);
+    assert_eq!(held(std::slice::from_ref(&hidden)), unclear);
     assert_eq!(held(&[event(3, "image:good", b""), ready.clone()]), unclear);
     let late = Err(CcelError::Data { index: 2, rtmr: 3 });
     assert_eq!(held(&[event(3, "image", b"x"), ready.clone(), event(3, "image:y", b"")]), late);
@@ -228,8 +228,11 @@ fn a2_a_list_cut_anywhere_does_not_replay() {
     assert_eq!(MeasurementList::parse(b""), Err(ImaError::Line(1)));
 }
 
-/// What every real log of these kinds tells, with the data of its events.
-fn told() -> Option<Vec<(String, Description, Vec<(u32, Vec<u8>)>)>> {
+/// The types and data of a log's events.
+type Events = Vec<(u32, Vec<u8>)>;
+
+/// What every real log of these kinds tells, with its events.
+fn told() -> Option<Vec<(String, Description, Events)>> {
     let of_tpm = |case: &Case| {
         let log = EventLog::parse(&case.bytes("event_log")).unwrap();
         let data = log.entries().iter().map(|entry| (entry.kind, entry.data.clone())).collect();

@@ -310,7 +310,7 @@ fn googles_word_is_needed_for_this_very_key() {
     // An intermediate's key is certified by Google, and is no machine's.
     let pem = String::from_utf8(google.chain.clone()).unwrap();
     let above = pem.find("-----END CERTIFICATE-----").unwrap() + 25;
-    assert_eq!(gcp::certified_key(pem[above..].as_bytes(), &anchors, google.case.now()), Err(GcpError::NotAnInstance));
+    assert_eq!(gcp::certified_key(&pem.as_bytes()[above..], &anchors, google.case.now()), Err(GcpError::NotAnInstance));
 }
 
 #[test]
