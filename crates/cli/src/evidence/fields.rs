@@ -7,7 +7,6 @@
 use attest::{
     certificate::{Certificate, RevocationList},
     detect::Kind,
-    event_log::EventLog,
     tpm::Quote,
 };
 use serde::Serialize;
@@ -35,7 +34,7 @@ pub(crate) fn fields(piece: &Piece) -> Vec<Field> {
         Kind::TdxQuote(version) => [at(bytes, 0, QUOTE), at(bytes, body(version), TDX_BODY)].concat(),
         Kind::HclReport => hcl(bytes),
         Kind::TpmQuote => quote(bytes),
-        Kind::EventLog => event_log(bytes),
+        Kind::EventLog => super::log::fields(bytes),
         Kind::NvidiaReport => at(bytes, 0, SPDM),
         Kind::KeystoneReport => at(bytes, 0, KEYSTONE),
         Kind::Certificates => certificates(bytes),
@@ -131,24 +130,6 @@ fn quote(bytes: &[u8]) -> Vec<Field> {
             pcrs.join(" "),
             "registers that are quoted",
         ));
-    }
-    found
-}
-
-fn event_log(bytes: &[u8]) -> Vec<Field> {
-    let Ok(log) = EventLog::parse(bytes) else {
-        return vec![field("log", "cannot be read", "its form is not that of the TCG's specification")];
-    };
-    let banks: Vec<String> = log.banks().iter().map(|bank| format!("{bank:?}").to_lowercase()).collect();
-    let mut found = vec![
-        field("entries", log.entries().len().to_string(), "events that were measured"),
-        field("banks", banks.join(" "), "hash functions of its digests"),
-    ];
-    for bank in log.banks() {
-        for (register, value) in log.replay(bank).into_iter().flatten() {
-            let name = format!("{bank:?}.pcr{register}").to_lowercase();
-            found.push(field(name, hex::encode(value), "what the register holds after these events"));
-        }
     }
     found
 }

@@ -7,5 +7,6 @@ mod cbor;
 pub(crate) mod examine;
 pub(crate) mod fields;
 pub(crate) mod gather;
+mod log;
 mod platforms;
 pub(crate) mod reference;
