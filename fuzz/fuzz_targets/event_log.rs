@@ -1,4 +1,4 @@
-//! TCG event logs: parsed, replayed, their data checked.
+//! TCG event logs: parsed, replayed, their data checked and told.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -6,6 +6,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         for bank in log.banks() {
             let _ = log.replay(bank);
             let _ = log.check_data(bank);
+            let _ = log.describe(bank);
         }
         let _ = log.encode();
     }
