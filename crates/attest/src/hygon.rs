@@ -148,6 +148,7 @@ pub fn examine(evidence: &CsvEvidence, root: &[u8], now: Timestamp) -> Result<Ge
         platform: Platform::HygonCsv,
         assurance: Assurance::Affirmed,
         tier: Tier::ConfidentialVm,
+        debug: false,
         bound: body.report_data.to_vec(),
         hardware_id: Some(hex::encode(chip.key_bytes())),
         registers: vec![register("measure", &body.measure)],

@@ -162,6 +162,7 @@ pub fn examine(evidence: &HostKeyDocument, anchors: &[TrustAnchor], now: Timesta
         platform: Platform::IbmSecureExecution,
         assurance: Assurance::Affirmed,
         tier: Tier::ConfidentialVm,
+        debug: false,
         bound: Vec::new(),
         hardware_id: Some(hex::encode(document.key_bits())),
         registers: Vec::new(),

@@ -93,6 +93,7 @@ pub fn examine(report: &[u8], devices: &[[u8; 32]], now: Timestamp) -> Result<Ge
         platform: Platform::Keystone,
         assurance: Assurance::Affirmed,
         tier: Tier::Tpm,
+        debug: false,
         bound: report.data.to_vec(),
         hardware_id: Some(hex::encode(report.device_key)),
         registers: vec![register("enclave_hash", &report.enclave_hash), register("sm_hash", &report.monitor_hash)],

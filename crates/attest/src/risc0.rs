@@ -154,6 +154,7 @@ pub fn examine(receipt: &Receipt, accepted: &[Parameters], now: Timestamp) -> Re
         platform: Platform::RiscZero,
         assurance: Assurance::Affirmed,
         tier: Tier::SoftwareTpm,
+        debug: false,
         bound: journal_digest.to_vec(),
         hardware_id: None,
         registers: vec![register("image_id", &receipt.image_id), register("control_root", &parameters.control_root)],

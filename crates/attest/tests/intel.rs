@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use attest::{
     FormatError, Tier,
+    azure::examine_tdx,
     certificate::{CertificateFault, ChainError, TrustAnchor},
     intel::{
         Document, Holder, IntelEndorsements, IntelError, Lister, ModuleField, Part, PckFault, QeField, Quote,
@@ -13,6 +14,8 @@ use attest::{
     platform::{Assurance, Genuine, HardwareIds, Platform, PlatformPolicy, Refusal, TcbStatus, Unfit},
     roots::Authority,
 };
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 #[path = "forge/intel.rs"]
@@ -90,6 +93,37 @@ fn t1_what_is_debugged_is_refused_after_its_signature() {
     let mut lenient = policy("mrenclave", &shown);
     lenient.admits.insert("signature-only".to_owned());
     assert_eq!(shown.appraise(&[0xDA; 64], &lenient).err(), Some(Unfit::Debug));
+}
+
+#[test]
+fn t1_a_debugged_trust_domain_beneath_azures_vtpm_is_shown_and_never_admitted() {
+    let modulus = URL_SAFE_NO_PAD.encode([0xC5; 256]);
+    let claims = json!({ "keys": [{ "kid": "HCLAkPub", "kty": "RSA", "e": "AQAB", "n": modulus }] }).to_string();
+    let mut world = World::tdx();
+    let size = world.body.len();
+    world.body[size - 64..].fill(0);
+    world.body[size - 64..size - 32].copy_from_slice(digest(&SHA256, claims.as_bytes()).as_ref());
+    for debugged in [false, true] {
+        world.body[TD_ATTRIBUTES] = u8::from(debugged);
+        let made = world.make();
+        // TDREPORT_STRUCT: report data at 128, the module's part at 264, the trust domain's at 512.
+        let mut report = [&b"HCLA\x01\0\0\0"[..], &[0; 24 + 1184]].concat();
+        for (to, from) in [(128, size - 64..size), (264, 0..120), (512, 120..size - 64)] {
+            report[32 + to..][..from.len()].copy_from_slice(&world.body[from]);
+        }
+        for number in [0, 1, 4, 1, claims.len() as u32] {
+            report.extend(number.to_le_bytes());
+        }
+        report.extend(claims.as_bytes());
+        let none = IntelEndorsements::default();
+        let shown = examine_tdx(&report, Some(&made.quote), None, &none, &made.anchors, &STRICT, made.now).unwrap();
+        assert_eq!((shown.assurance(), shown.is_debug()), (Assurance::SignatureOnly, debugged));
+        let mut lenient = policy("mrtd", &shown);
+        lenient.admits.insert("signature-only".to_owned());
+        assert_eq!(shown.fits(&lenient).err(), debugged.then_some(Unfit::Debug));
+        let refused = if debugged { Unfit::Debug } else { Unfit::NotBound };
+        assert_eq!(shown.appraise(&[0xDA; 64], &lenient).err(), Some(refused));
+    }
 }
 
 #[test]

@@ -177,6 +177,7 @@ pub fn examine(evidence: &CcaEvidence, keys: &[VerificationKey], now: Timestamp)
         platform: Platform::Cca,
         assurance: Assurance::Affirmed,
         tier: Tier::ConfidentialVm,
+        debug: false,
         bound: realm.challenge,
         hardware_id: Some(instance),
         registers,

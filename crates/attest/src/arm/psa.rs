@@ -110,6 +110,7 @@ pub fn examine(evidence: &PsaEvidence, keys: &[VerificationKey], now: Timestamp)
         platform: Platform::Psa,
         assurance: Assurance::Affirmed,
         tier: Tier::Tpm,
+        debug: false,
         bound: token.nonce.clone(),
         hardware_id: Some(hex::encode(&token.instance_id)),
         registers: component_registers("", &token.components),

@@ -192,6 +192,7 @@ fn finish(
         platform,
         assurance: hardware.assurance(),
         tier: hardware.tier(),
+        debug: hardware.is_debug(),
         bound,
         hardware_id: hardware.hardware_id().map(str::to_owned),
         registers,

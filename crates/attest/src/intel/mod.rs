@@ -102,7 +102,7 @@ fn examine(
     steps.pass(3, "the platform's certificate leads to the pinned root");
 
     check_signatures(quote, &platform, &mut steps)?;
-    // Without a word on its security version it can be shown only, debugged or not: the claim `debug` keeps it from any appraisal.
+    // Without a word on its security version it can be shown only, debugged or not: `Genuine::debug` keeps it from any appraisal.
     match state() {
         Err(IntelError::Debug) if endorsements.has_no_tcb_part() => {}
         state => state?,

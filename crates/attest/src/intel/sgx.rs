@@ -37,6 +37,7 @@ pub fn examine(
         platform: Platform::Sgx,
         assurance: examined.assurance,
         tier: Tier::Sgx,
+        debug: report.is_debug(),
         bound: report.report_data.to_vec(),
         hardware_id: examined.ppid,
         registers: registers(report),

@@ -28,7 +28,7 @@ pub fn examine(
 ) -> Result<Genuine, IntelError> {
     let quote = Quote::parse(quote)?;
     let state = || match &quote.body {
-        Body::TrustDomain(report) => check_attributes(u64::from_le_bytes(*report.td_attributes)),
+        Body::TrustDomain(report) => check_attributes(report),
         Body::Enclave(_) => Ok(()),
     };
     let mut examined = examine_quote(&quote, Platform::Tdx, state, endorsements, anchors, rules, now)?;
@@ -40,6 +40,7 @@ pub fn examine(
         platform: Platform::Tdx,
         assurance: examined.assurance,
         tier: Tier::ConfidentialVm,
+        debug: is_debug(report),
         bound: report.report_data.to_vec(),
         hardware_id: examined.ppid,
         registers: registers(report),
@@ -49,9 +50,15 @@ pub fn examine(
     })
 }
 
+/// Whether any bit of "TD under debug" is set.
+const fn is_debug(report: &TdReport<'_>) -> bool {
+    u64::from_le_bytes(*report.td_attributes) & UNDER_DEBUG != 0
+}
+
 /// Step 7.
-fn check_attributes(attributes: u64) -> Result<(), IntelError> {
-    if attributes & UNDER_DEBUG != 0 {
+fn check_attributes(report: &TdReport<'_>) -> Result<(), IntelError> {
+    let attributes = u64::from_le_bytes(*report.td_attributes);
+    if is_debug(report) {
         return Err(IntelError::Debug);
     }
     match attributes & !KNOWN {
@@ -89,7 +96,7 @@ fn claims(report: &TdReport<'_>) -> Vec<Claim> {
         claim_hex("mrsignerseam", report.mr_signer_seam, "the TDX module's signer; zero is Intel"),
         claim_hex("seam_attributes", report.seam_attributes, "the TDX module's attributes"),
         claim_hex("td_attributes", report.td_attributes, "the trust domain's attributes"),
-        claim("debug", has(UNDER_DEBUG), "whether its memory can be read from outside"),
+        claim("debug", is_debug(report), "whether its memory can be read from outside"),
         claim(
             "sept_ve_disable",
             has(SEPT_VE_DISABLE),

@@ -73,6 +73,7 @@ fn genuine(
         platform,
         assurance: Assurance::Affirmed,
         tier,
+        debug: false,
         bound: document.nonce.clone().unwrap_or_default(),
         hardware_id: None,
         registers: document.registers(),

@@ -243,6 +243,7 @@ mod tests {
             platform,
             assurance: Assurance::Affirmed,
             tier: Tier::ConfidentialVm,
+            debug: false,
             bound: bound.to_vec(),
             hardware_id: Some(chip.to_owned()),
             registers: Vec::new(),

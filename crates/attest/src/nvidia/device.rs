@@ -275,6 +275,7 @@ fn genuine(report: &Report<'_>, identity: &Identity, mode: Mode, steps: Steps, n
         assurance: Assurance::Affirmed,
         // A device proves its own firmware and mode, as a discrete TPM does for its machine; what runs on the processor it cannot know.
         tier: Tier::Tpm,
+        debug: false,
         bound: report.nonce().to_vec(),
         hardware_id: Some(identity.chip_id.clone()),
         registers: registers.map(|(index, value)| register(&format!("measurement{}", index + 1), value)).collect(),

@@ -126,6 +126,8 @@ pub struct Genuine {
     pub(crate) platform: Platform,
     pub(crate) assurance: Assurance,
     pub(crate) tier: Tier,
+    /// Whether its memory can be read from outside. Such Evidence can be shown; no policy admits it.
+    pub(crate) debug: bool,
     /// What the Attester put in, whole (64 bytes of report data, a nonce, qualifying data). `None`: the platform has no such field,
     /// and its Evidence can be bound to nothing.
     #[serde(serialize_with = "hexadecimal")]
@@ -233,6 +235,11 @@ impl Genuine {
     /// The tier that its platform has; listing its hardware can raise it (see [`Appraised::tier`]).
     pub const fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// Whether it says of itself that its memory can be read from outside.
+    pub const fn is_debug(&self) -> bool {
+        self.debug
     }
 
     /// What the Attester put into the Evidence: report data, nonce or qualifying data, whole.

@@ -115,7 +115,7 @@ impl Genuine {
     /// The first check that fails, by name.
     pub fn appraise(self, expected: &[u8], policy: &PlatformPolicy) -> Result<Appraised, Unfit> {
         let digest = policy.digest().map_err(Unfit::Policy)?;
-        if self.claim("debug") == Some("true") {
+        if self.debug {
             return Err(Unfit::Debug);
         }
         if expected.is_empty() || !bool::from(self.bound.as_slice().ct_eq(expected)) {
@@ -131,6 +131,9 @@ impl Genuine {
     /// The first check that fails, by name.
     pub fn fits(&self, policy: &PlatformPolicy) -> Result<Tier, Unfit> {
         policy.digest().map_err(Unfit::Policy)?;
+        if self.debug {
+            return Err(Unfit::Debug);
+        }
         if !policy.admits.contains(self.assurance.name()) {
             return Err(Unfit::Assurance(self.assurance));
         }
@@ -226,6 +229,7 @@ mod tests {
             platform: Platform::SevSnp,
             assurance: Assurance::Affirmed,
             tier: Tier::ConfidentialVm,
+            debug: false,
             bound: BOUND.to_vec(),
             hardware_id: Some("aa".to_owned()),
             registers: vec![register("measurement", &[1, 2])],

@@ -350,6 +350,7 @@ fn genuine(report: &Report, key: &key::Key, listed: bool, steps: Steps, now: Tim
         platform: Platform::SevSnp,
         assurance: Assurance::Affirmed,
         tier: Tier::ConfidentialVm,
+        debug: report.policy_debug(),
         bound: report.report_data.to_vec(),
         hardware_id: chip_is_known.then(|| hex::encode(report.chip_id)),
         registers: vec![

@@ -139,6 +139,7 @@ pub fn examine(evidence: &QuoteEvidence<'_>, key: &PublicKey, now: Timestamp) ->
         platform: Platform::Tpm,
         assurance: Assurance::Affirmed,
         tier: Tier::Tpm,
+        debug: false,
         bound: checked.quote.extra_data.clone(),
         hardware_id: Some(hex::encode(HashAlgorithm::Sha256.hash(&[&key.spki()]))),
         registers: checked.registers,
