@@ -8,14 +8,18 @@ use std::{
 
 use attest::{
     Tier,
+    azure::{AzureError, AzureSnpGenuine, SnpEndorsements, examine_snp},
     certificate::{CertificateFault, ChainError},
-    platform::{HardwareIds, PlatformPolicy, Refusal, Unfit},
+    platform::{HardwareIds, Platform, PlatformPolicy, Refusal, Unfit},
     snp::{
         Generation::{self, Genoa, Milan, Turin},
         SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit, Tcb, anchors, examine,
     },
 };
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use serde_json::json;
 use testkit::snp::{Amd, ChipKey, KeyFields, at, integer, put, tcb};
 
 /// A report and all that vouches for it.
@@ -378,6 +382,71 @@ fn s6_unchecked_aliases_and_unknown_platform_bits_are_refused() {
         let scene = changed(Genoa, at::PLATFORM_INFO, &info.to_le_bytes());
         assert_eq!(scene.admitted(&SnpPolicy::default()), Err(SnpUnfit::PlatformInfo(info)));
     }
+}
+
+/// A machine of Azure's on this hardware: the HCL's report of runtime claims with some RSA key, and no quote of its vTPM.
+fn azure(scene: impl FnOnce(&mut dyn FnMut(&mut Vec<u8>)) -> Scene) -> Result<AzureSnpGenuine, AzureError> {
+    let modulus = URL_SAFE_NO_PAD.encode([0xC5; 256]);
+    let claims = json!({ "keys": [{ "kid": "HCLAkPub", "kty": "RSA", "e": "AQAB", "n": modulus }] }).to_string();
+    let scene = scene(&mut |report| {
+        put(report, at::REPORT_DATA, &[0; 64]);
+        put(report, at::REPORT_DATA, digest(&SHA256, claims.as_bytes()).as_ref());
+    });
+    let mut report = [&b"HCLA\x01\0\0\0"[..], &[0; 24], &scene.report].concat();
+    for number in [0, 1, 2, 1, claims.len() as u32] {
+        report.extend(number.to_le_bytes());
+    }
+    report.extend(claims.as_bytes());
+    let chain = scene.amd.chain();
+    let endorsements = SnpEndorsements { key: Some(&scene.key.certificate), chain: Some(&chain), list: None };
+    examine_snp(&report, None, &endorsements, &scene.amd.anchors(), now())
+}
+
+#[test]
+fn s2_azures_firmware_reports_from_level_0_and_what_the_guest_asks_for_below_binds_no_vtpm() {
+    let with = |at: usize, bytes: &[u8]| {
+        azure(|bind| {
+            Scene::with(
+                Genoa,
+                |_| {},
+                |report| {
+                    bind(report);
+                    put(report, at, bytes);
+                },
+            )
+        })
+    };
+    for level in 1..=3 {
+        assert_eq!(with(at::VMPL, &[level]).err(), Some(AzureError::Vmpl(u32::from(level))));
+    }
+    assert_eq!(with(at::POLICY + 2, &[0b110]).err(), Some(AzureError::Migration));
+    assert_eq!(with(at::VMPL, &[0]).unwrap().admit(&SnpPolicy::default()).unwrap().platform(), Platform::AzureSnp);
+}
+
+#[test]
+fn s5_s6_s8_azures_hardware_is_held_against_the_same_policy_as_any() {
+    let strict = SnpPolicy::default();
+    let on = |generation, at: usize, bytes: &[u8]| {
+        let scene = |bind: &mut dyn FnMut(&mut Vec<u8>)| {
+            Scene::with(
+                generation,
+                |_| {},
+                |report| {
+                    bind(report);
+                    put(report, at, bytes);
+                },
+            )
+        };
+        azure(scene).unwrap().admit(&strict).err()
+    };
+    assert_eq!(on(Genoa, at::PLATFORM_INFO, &[1]), Some(SnpUnfit::AliasCheck));
+    assert_eq!(on(Milan, at::VMPL, &[0]), Some(SnpUnfit::Generation(Milan)));
+    let mut lower = tcb(Genoa);
+    lower[6] -= 1;
+    assert_eq!(on(Genoa, at::COMMITTED_TCB, &lower), Some(SnpUnfit::AboveCommitted));
+    assert!(matches!(on(Genoa, at::LAUNCH_TCB, &lower), Some(SnpUnfit::BelowFloor { .. })));
+    let cloud = azure(|bind| Scene::cloud(Genoa, |_| {}, bind)).unwrap();
+    assert_eq!(cloud.admit(&strict).err(), Some(SnpUnfit::SigningKey(SigningKey::Vlek)));
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl Azure {
         let (key, chain) = (self.case.bytes("vcek"), self.case.bytes("cert_chain"));
         let endorsements = SnpEndorsements { key: Some(&key), chain: Some(&chain), list: None };
         examine_snp(&self.report, Some(&self.quote()), &endorsements, &snp::anchors(), self.case.now())
+            .map(|shown| shown.genuine().clone())
     }
 
     fn tdx(&self, td_quote: Option<&[u8]>) -> Result<Genuine, AzureError> {

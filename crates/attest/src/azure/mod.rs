@@ -17,7 +17,7 @@ use crate::{
     intel::{self, Body, IntelEndorsements, IntelError, Rules},
     platform::{Claim, Genuine, Platform, Refusal, Steps, claim, claim_hex},
     reader::FormatError,
-    snp::{self, SnpError, SnpEvidence},
+    snp::{self, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit},
     tpm::{QuoteEvidence, QuoteFault},
 };
 
@@ -52,6 +52,12 @@ pub enum AzureError {
     /// Step 3.
     #[error("the hardware's quote is refused")]
     Tdx(#[source] IntelError),
+    /// Step 3: anyone in the guest could have asked for it, and have put anything into it.
+    #[error("the hardware's report was asked for from privilege level {0}; the HCL's own is 0")]
+    Vmpl(u32),
+    /// Step 3: what vouches for the machine could leave it.
+    #[error("a migration agent may take the machine elsewhere")]
+    Migration,
     /// Step 3: the quote is of another trust domain than the report.
     #[error("the quote is not of the TD report inside")]
     OtherReport,
@@ -65,7 +71,12 @@ impl Refusal for AzureError {
         match self {
             AzureError::Malformed(_) | AzureError::RuntimeClaims | AzureError::OtherHardware { .. } => 1,
             AzureError::Binding => 2,
-            AzureError::EndorsementMissing | AzureError::Snp(_) | AzureError::Tdx(_) | AzureError::OtherReport => 3,
+            AzureError::EndorsementMissing
+            | AzureError::Snp(_)
+            | AzureError::Tdx(_)
+            | AzureError::Vmpl(_)
+            | AzureError::Migration
+            | AzureError::OtherReport => 3,
             AzureError::Quote(_) => 4,
         }
     }
@@ -80,6 +91,8 @@ impl Refusal for AzureError {
             AzureError::EndorsementMissing => "endorsement-missing",
             AzureError::Snp(error) => error.code(),
             AzureError::Tdx(error) => error.code(),
+            AzureError::Vmpl(level) => SnpUnfit::Vmpl(*level).code(),
+            AzureError::Migration => SnpUnfit::Migration.code(),
             AzureError::OtherReport => "td-report-mismatch",
             AzureError::Quote(QuoteFault::Quote(crate::AppraisalError::Signature) | QuoteFault::SignatureForm) => {
                 "tpm-quote-signature-invalid"
@@ -97,6 +110,8 @@ impl Refusal for AzureError {
             AzureError::OtherHardware { .. }
             | AzureError::Binding
             | AzureError::EndorsementMissing
+            | AzureError::Vmpl(_)
+            | AzureError::Migration
             | AzureError::OtherReport => false,
         }
     }
@@ -113,7 +128,33 @@ pub struct SnpEndorsements<'a> {
     pub list: Option<&'a [u8]>,
 }
 
+/// Genuine Evidence of a machine on SEV-SNP, before a policy for SEV-SNP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureSnpGenuine {
+    genuine: Genuine,
+    hardware: SnpGenuine,
+}
+
+impl AzureSnpGenuine {
+    /// What it says, for showing to people; to be used, it must be [admitted](AzureSnpGenuine::admit).
+    pub const fn genuine(&self) -> &Genuine {
+        &self.genuine
+    }
+
+    /// Holds the hardware's report against what an owner asks of SEV-SNP.
+    ///
+    /// # Errors
+    /// The first expectation that is not met.
+    pub fn admit(self, policy: &SnpPolicy) -> Result<Genuine, SnpUnfit> {
+        self.hardware.admit(policy)?;
+        Ok(self.genuine)
+    }
+}
+
 /// Examines the Evidence of a machine on SEV-SNP.
+///
+/// The HCL runs at privilege level 0 and the guest below it. Whatever asks from below may put the digest of runtime claims of its own
+/// into a report of the same launch, so a report from another level binds no vTPM, whatever a policy says.
 ///
 /// # Errors
 /// The first step that fails.
@@ -123,13 +164,20 @@ pub fn examine_snp(
     endorsements: &SnpEndorsements<'_>,
     anchors: &[TrustAnchor],
     now: Timestamp,
-) -> Result<Genuine, AzureError> {
+) -> Result<AzureSnpGenuine, AzureError> {
     let hcl = HclReport::parse(report)?.of(HclReportKind::Snp)?;
     hcl.check_binding()?;
     let SnpEndorsements { key, chain, list } = *endorsements;
     let evidence = SnpEvidence { report: hcl.hardware, key, chain, list };
     let hardware = snp::examine(&evidence, anchors, now).map_err(AzureError::Snp)?;
-    finish(&hcl, hardware.genuine().clone(), Platform::AzureSnp, quote)
+    if hardware.report().vmpl != 0 {
+        return Err(AzureError::Vmpl(hardware.report().vmpl));
+    }
+    if hardware.report().policy_migrate_ma() {
+        return Err(AzureError::Migration);
+    }
+    let genuine = finish(&hcl, hardware.genuine(), Platform::AzureSnp, quote)?;
+    Ok(AzureSnpGenuine { genuine, hardware })
 }
 
 /// Examines the Evidence of a machine on TDX. `td_quote` is the quote of the TD report inside.
@@ -154,13 +202,13 @@ pub fn examine_tdx(
         Body::TrustDomain(report) if hcl.is_quoted_by(report) => {}
         Body::TrustDomain(_) | Body::Enclave(_) => return Err(AzureError::OtherReport),
     }
-    finish(&hcl, hardware, Platform::AzureTdx, quote)
+    finish(&hcl, &hardware, Platform::AzureTdx, quote)
 }
 
 /// Step 4, and the claims of all three parts.
 fn finish(
     hcl: &HclReport<'_>,
-    hardware: Genuine,
+    hardware: &Genuine,
     platform: Platform,
     quote: Option<&QuoteEvidence<'_>>,
 ) -> Result<Genuine, AzureError> {

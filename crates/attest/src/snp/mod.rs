@@ -57,6 +57,8 @@ pub struct SnpGenuine {
     genuine: Genuine,
     report: Report,
     generation: Generation,
+    /// Whether AMD's list was at hand and holds.
+    listed: bool,
 }
 
 /// Why a report is refused. Numbers are the steps of `docs/spec/platforms/sev-snp.md`.
@@ -200,8 +202,9 @@ pub fn examine(evidence: &SnpEvidence<'_>, anchors: &[TrustAnchor], now: Timesta
         return Err(SnpError::Debug);
     }
     steps.pass(7, "the host may not debug the machine");
-    let genuine = genuine(&report, &key, evidence.list.is_some(), steps, now);
-    Ok(SnpGenuine { genuine, report, generation: key.generation })
+    let listed = evidence.list.is_some();
+    let genuine = genuine(&report, &key, listed, steps, now);
+    Ok(SnpGenuine { genuine, report, generation: key.generation, listed })
 }
 
 /// Whether AMD's intermediate and root keys of a bundle hold at `now`, and the intermediate is not on AMD's list; steps 3 and 4 by themselves.
@@ -264,7 +267,7 @@ impl SnpGenuine {
     /// # Errors
     /// The first expectation that is not met.
     pub fn admit(self, policy: &SnpPolicy) -> Result<Genuine, SnpUnfit> {
-        policy.check(&self.report, self.generation, self.genuine.claim("revocation") == Some(LISTED))?;
+        policy.check(&self.report, self.generation, self.listed)?;
         Ok(self.genuine)
     }
 }
@@ -340,7 +343,7 @@ fn genuine(report: &Report, key: &key::Key, listed: bool, steps: Steps, now: Tim
         &key.product,
         "the product, as the signing key's certificate states it",
     ));
-    let revocation = if listed { LISTED } else { "no revocation list was at hand" };
+    let revocation = if listed { "not revoked" } else { "no revocation list was at hand" };
     claims.push(crate::platform::claim(
         "revocation",
         revocation,
@@ -366,5 +369,3 @@ fn genuine(report: &Report, key: &key::Key, listed: bool, steps: Steps, now: Tim
         examined_at: now,
     }
 }
-
-const LISTED: &str = "not revoked";

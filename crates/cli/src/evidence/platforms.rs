@@ -14,7 +14,7 @@ use attest::{
     nvidia::{self, DeviceEvidence, Endorsements, References, Statements},
     platform::Genuine,
     roots::Authority,
-    snp,
+    snp::{self, SnpPolicy},
     tpm::QuoteEvidence,
 };
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ pub(super) fn intel(piece: &Piece, pieces: &Pieces, _: &Shelf, now: Timestamp) -
 }
 
 /// An Azure machine: the HCL report, with a TPM's quote beside it where there is one.
-pub(super) fn azure(report: &[u8], pieces: &Pieces, _: &Shelf, now: Timestamp) -> Result<Genuine, Refused> {
+pub(super) fn azure(report: &[u8], pieces: &Pieces, policy: &SnpPolicy, now: Timestamp) -> Result<Genuine, Refused> {
     let pcrs = registers(pieces)?;
     let log = pieces.first(Kind::EventLog);
     let quote = quote(pieces, &pcrs, log);
@@ -58,7 +58,9 @@ pub(super) fn azure(report: &[u8], pieces: &Pieces, _: &Shelf, now: Timestamp) -
                 chain: (!chain.is_empty()).then_some(chain.as_slice()),
                 list: pieces.list_of(|issuer| issuer.starts_with("ARK-")),
             };
-            examine_snp(report, quote.as_ref(), &endorsements, &snp::anchors(), now)
+            let genuine = examine_snp(report, quote.as_ref(), &endorsements, &snp::anchors(), now)
+                .map_err(|error| Refused::of(&error))?;
+            return genuine.admit(policy).map_err(|unfit| Refused::unfit(unfit.code(), &unfit));
         }
         HclReportKind::Tdx => {
             let td_quote = pieces.0.iter().find(|piece| matches!(piece.kind, Kind::TdxQuote(_)));

@@ -2,7 +2,7 @@
 
 use attest::{
     azure::{SnpEndorsements, examine_snp},
-    snp,
+    snp::{self, Generation, SnpPolicy},
 };
 
 use super::quotes::{QuoteFiles, used};
@@ -15,7 +15,15 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
     let endorsements = SnpEndorsements { key: key.as_deref(), chain: chain.as_deref(), list: list.as_deref() };
     let evidence = quote.as_ref().map(QuoteFiles::evidence);
     match examine_snp(&report, evidence.as_ref(), &endorsements, &snp::anchors(), case.now()) {
-        Ok(genuine) => used(case, &genuine),
+        Ok(genuine) => match genuine.admit(&policy()) {
+            Ok(genuine) => used(case, &genuine),
+            Err(unfit) => Ok(Report::coded(unfit.code(), unfit.to_string(), false)),
+        },
         Err(error) => Ok(Report::refused(&error)),
     }
+}
+
+/// The strict defaults, and Milan, which several of the recorded machines are.
+fn policy() -> SnpPolicy {
+    SnpPolicy { generations: [Generation::Milan, Generation::Genoa, Generation::Turin].into(), ..SnpPolicy::default() }
 }
