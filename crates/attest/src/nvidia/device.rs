@@ -88,6 +88,15 @@ pub enum References<'a> {
     Policy,
 }
 
+/// What a manifest is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ManifestOf {
+    /// The driver's firmware, by the version of the driver.
+    Driver,
+    /// The VBIOS, by its release.
+    Vbios,
+}
+
 /// A device whose report is genuine. Made by [`Device::examine`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -154,10 +163,12 @@ impl Device {
         })
     }
 
-    /// Step 7: every active Reference Value of the manifests is met, and they are for this chip, this driver and this VBIOS.
+    /// Step 7: every active Reference Value of the manifests is met, and they are for this chip: one for its driver and one for its VBIOS, or
+    /// of a switch the latter alone.
     ///
     /// # Errors
-    /// [`NvidiaError::NoManifest`] for an empty list; else the first measurement that differs, or a manifest for something else.
+    /// [`NvidiaError::NoManifest`] for an empty list; else the first measurement that differs, a manifest for something else, or one too many
+    /// or too few.
     pub fn compare(self, manifests: &[Rim]) -> Result<Compared, NvidiaError> {
         if manifests.is_empty() {
             return Err(NvidiaError::NoManifest);
@@ -173,8 +184,15 @@ impl Device {
                 return Err(NvidiaError::Measurement { index: number, actual: hex::encode(actual) });
             }
         }
+        let mut met = std::collections::BTreeSet::new();
         for manifest in manifests {
-            self.check_meant(manifest)?;
+            let part = self.meant(manifest)?;
+            if !met.insert(part) {
+                return Err(NvidiaError::ManifestTwice(part));
+            }
+        }
+        if let Some((part, _)) = self.parts().into_iter().flatten().find(|(part, _)| !met.contains(part)) {
+            return Err(NvidiaError::ManifestMissing(part));
         }
         let Device { mut genuine, .. } = self;
         let words = format!("{} measurements are those that the maker's manifests list", compared.len());
@@ -190,13 +208,22 @@ impl Device {
         &self.genuine
     }
 
-    /// Whether a manifest is for this chip and for the driver or VBIOS that the device names.
-    fn check_meant(&self, manifest: &Rim) -> Result<(), NvidiaError> {
-        let versions = [self.driver.as_deref(), self.vbios.as_deref()];
-        let version = versions.into_iter().flatten().any(|version| version.eq_ignore_ascii_case(manifest.version()));
+    /// What of the device has Reference Values, with the version that it names.
+    fn parts(&self) -> [Option<(ManifestOf, Option<&str>)>; 2] {
+        let vbios = Some((ManifestOf::Vbios, self.vbios.as_deref()));
+        match self.genuine.platform() {
+            Platform::NvidiaSwitch => [None, vbios],
+            _ => [Some((ManifestOf::Driver, self.driver.as_deref())), vbios],
+        }
+    }
+
+    /// Which part of this chip a manifest is for, by the version that the device names.
+    fn meant(&self, manifest: &Rim) -> Result<ManifestOf, NvidiaError> {
+        let named = |version: Option<&str>| version.is_some_and(|it| it.eq_ignore_ascii_case(manifest.version()));
+        let part = self.parts().into_iter().flatten().find(|(_, version)| named(*version));
         // The chip's name has an underscore in certificates (LS_10) and none in manifests.
-        if version && manifest.product() == self.model.replace('_', "") {
-            return Ok(());
+        if let Some((part, _)) = part.filter(|_| manifest.product() == self.model.replace('_', "")) {
+            return Ok(part);
         }
         let unknown = || "unknown".to_owned();
         let device = [self.driver.clone().unwrap_or_else(unknown), self.vbios.clone().unwrap_or_else(unknown)];
@@ -204,6 +231,16 @@ impl Device {
             manifest: format!("{} {}", manifest.product(), manifest.version()),
             device: format!("{} {}", self.model, device.join(" ")),
         })
+    }
+}
+
+impl ManifestOf {
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ManifestOf::Driver => "driver",
+            ManifestOf::Vbios => "VBIOS",
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a device's Evidence is refused.
 
-use super::{RevocationError, RimError};
+use super::{ManifestOf, RevocationError, RimError};
 use crate::{
     certificate::{CertificateFault, ChainError},
     platform::Refusal,
@@ -91,6 +91,12 @@ pub enum NvidiaError {
         /// What the device says of itself.
         device: String,
     },
+    /// Step 7: two manifests for the same part of the device.
+    #[error("two manifests are for the device's {}", .0.name())]
+    ManifestTwice(ManifestOf),
+    /// Step 7: all agrees, and a part of the device was compared with nothing.
+    #[error("no manifest is for the device's {}", .0.name())]
+    ManifestMissing(ManifestOf),
 }
 
 impl Refusal for NvidiaError {
@@ -113,7 +119,9 @@ impl Refusal for NvidiaError {
             | NvidiaError::ManifestConflict(_)
             | NvidiaError::Measurement { .. }
             | NvidiaError::MeasurementMissing(_)
-            | NvidiaError::ManifestForOther { .. } => 7,
+            | NvidiaError::ManifestForOther { .. }
+            | NvidiaError::ManifestTwice(_)
+            | NvidiaError::ManifestMissing(_) => 7,
         }
     }
 
@@ -157,8 +165,8 @@ impl Refusal for NvidiaError {
             NvidiaError::Mode(_) => "mode-unknown",
             NvidiaError::ModeContradicts(_) => "mode-contradicts",
             NvidiaError::Rim(error) => error.code(),
-            NvidiaError::NoManifest => "rim-missing",
-            NvidiaError::ManifestConflict(_) => "rim-conflict",
+            NvidiaError::NoManifest | NvidiaError::ManifestMissing(_) => "rim-missing",
+            NvidiaError::ManifestConflict(_) | NvidiaError::ManifestTwice(_) => "rim-conflict",
             NvidiaError::Measurement { .. } => "measurement-mismatch",
             NvidiaError::MeasurementMissing(_) => "measurement-missing",
             NvidiaError::ManifestForOther { .. } => "rim-version-mismatch",

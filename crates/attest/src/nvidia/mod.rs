@@ -22,7 +22,7 @@ mod spdm;
 mod xml;
 
 pub use chain::Chip;
-pub use device::{Compared, Device, DeviceEvidence, Endorsements, Kind, References, examine};
+pub use device::{Compared, Device, DeviceEvidence, Endorsements, Kind, ManifestOf, References, examine};
 pub use error::NvidiaError;
 pub use opaque::{Feature, Opaque, Switch};
 pub use revocation::{RevocationError, Statements};

@@ -254,6 +254,10 @@ impl Manifest {
         }
     }
 
+    pub(crate) fn driver(measurements: Vec<(usize, bool, Vec<[u8; 48]>)>) -> Manifest {
+        Manifest { version: "550.90.07".to_owned(), ..Manifest::vbios(measurements) }
+    }
+
     fn open() -> String {
         format!(
             "<SoftwareIdentity xmlns=\"{SWID}\" xmlns:ns0=\"{SWID}\" xmlns:ns2=\"http://www.w3.org/2001/04/xmlenc#sha384\" \

@@ -9,8 +9,8 @@ use attest::{
     FormatError, HashAlgorithm,
     certificate::{Certificate, CertificateFault},
     nvidia::{
-        self, Device, DeviceEvidence, Endorsements, Kind, NvidiaError, References, Report, RevocationError, Rim,
-        RimError, Statements, XmlFault,
+        self, Device, DeviceEvidence, Endorsements, Kind, ManifestOf, NvidiaError, References, Report, RevocationError,
+        Rim, RimError, Statements, XmlFault,
     },
     platform::Refusal,
     roots::Authority,
@@ -44,10 +44,11 @@ fn a_device_in_which_all_is_right_passes_seven_steps() {
     let manifest = Manifest::vbios(vec![(2, true, vec![[0xAA; 48], [2; 48]]), (3, false, vec![[0; 48]])]);
     let rim = signer.verify(&signer.sign(&manifest)).unwrap();
     assert_eq!((rim.product(), rim.version(), rim.tag_id()), ("GH100", "96.00.9F.00.01", "tag"));
-    let compared = device.compare(&[rim]).unwrap();
+    let driver = signer.verify(&signer.sign(&Manifest::driver(vec![(1, true, vec![[1; 48]])]))).unwrap();
+    let compared = device.compare(&[rim, driver]).unwrap();
     let numbers: Vec<u8> = compared.genuine().steps().iter().map(|step| step.number).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(compared.genuine().claim("compared"), Some("1"));
+    assert_eq!(compared.genuine().claim("compared"), Some("2"));
 }
 
 #[test]
@@ -372,7 +373,6 @@ fn measurements_that_manifests_do_not_list_are_refused() {
     let compare = |rims: &[Rim]| room.examine().unwrap().compare(rims).map(|_| ());
     let actual = hex::encode([2; 48]);
     assert_eq!(compare(&[]), Err(NvidiaError::NoManifest));
-    assert_eq!(compare(&[listing(vec![(2, true, vec![[2; 48]])])]), Ok(()));
     assert_eq!(
         compare(&[listing(vec![(2, true, vec![[3; 48]])])]),
         Err(NvidiaError::Measurement { index: 3, actual: actual.clone() })
@@ -380,8 +380,7 @@ fn measurements_that_manifests_do_not_list_are_refused() {
     assert_eq!(compare(&[listing(vec![(8, true, vec![[8; 48]])])]), Err(NvidiaError::MeasurementMissing(9)));
     let (first, second) = (listing(vec![(2, true, vec![[2; 48]])]), listing(vec![(2, true, vec![[2; 48]])]));
     assert_eq!(compare(&[first, second]), Err(NvidiaError::ManifestConflict(3)));
-    let mut driver = Manifest::vbios(vec![(1, true, vec![[1; 48]])]);
-    driver.version = "550.90.07".to_owned();
+    let mut driver = Manifest::driver(vec![(1, true, vec![[1; 48]])]);
     assert_eq!(compare(&[rim(driver.clone()), listing(vec![(2, true, vec![[2; 48]])])]), Ok(()));
     driver.version = "550.90.08".to_owned();
     let device = "GH100 550.90.07 96.00.9F.00.01".to_owned();
@@ -391,6 +390,37 @@ fn measurements_that_manifests_do_not_list_are_refused() {
     driver.product = "GB100".to_owned();
     let refused = NvidiaError::ManifestForOther { manifest: "GB100 550.90.07".to_owned(), device };
     assert_eq!(compare(&[rim(driver)]), Err(refused));
+}
+
+#[test]
+fn n5_a_device_of_which_a_part_was_compared_with_nothing_is_not_compared() {
+    let (room, signer) = (Room::new(), Signer::new());
+    let rim = |manifest: Manifest| signer.verify(&signer.sign(&manifest)).unwrap();
+    let driver = rim(Manifest::driver(vec![(1, true, vec![[1; 48]])]));
+    let vbios = rim(Manifest::vbios(vec![(2, true, vec![[2; 48]])]));
+    let compare = |rims: &[&Rim]| {
+        let rims: Vec<Rim> = rims.iter().map(|rim| (*rim).clone()).collect();
+        room.examine().unwrap().compare(&rims).map(|_| ())
+    };
+    assert_eq!(compare(&[&driver, &vbios]), Ok(()));
+    assert_eq!(compare(&[&vbios, &driver]), Ok(()));
+    assert_eq!(compare(&[&driver]), Err(NvidiaError::ManifestMissing(ManifestOf::Vbios)));
+    assert_eq!(compare(&[&vbios]), Err(NvidiaError::ManifestMissing(ManifestOf::Driver)));
+    // Another one of the same part, though of other measurements, does not stand in for it.
+    let again = rim(Manifest::vbios(vec![(3, true, vec![[3; 48]])]));
+    assert_eq!(compare(&[&vbios, &again]), Err(NvidiaError::ManifestTwice(ManifestOf::Vbios)));
+    // Where the device does not name its driver, no manifest can be that driver's.
+    let mut silent = Room::new();
+    silent.opaque.retain(|(kind, _)| *kind != 3);
+    let compared = silent.examine().unwrap().compare(&[vbios]).map(|_| ());
+    assert_eq!(compared, Err(NvidiaError::ManifestMissing(ManifestOf::Driver)));
+    // A switch has no driver of its own.
+    let mut switch = Room::of("LS_10", "50203EB31AD9ED0008");
+    switch.kind = Kind::Switch;
+    switch.opaque.retain(|(kind, _)| *kind == 6);
+    let mut of_switch = Manifest::vbios(vec![(2, true, vec![[2; 48]])]);
+    of_switch.product = "LS10".to_owned();
+    assert_eq!(switch.examine().unwrap().compare(&[rim(of_switch)]).map(|_| ()), Ok(()));
 }
 
 #[test]
