@@ -15,7 +15,7 @@ use x509_parser::{
 
 use super::{
     NvidiaError,
-    revocation::{self, Statements},
+    revocation::{self, Known, Statements},
 };
 use crate::certificate::{Certificate, TrustAnchor, check_chain};
 
@@ -48,9 +48,7 @@ pub(super) struct Identity {
     /// What the certificate says of the firmware's state (OperationalFlags); zero where it says nothing.
     pub(super) flags: u32,
     /// Of how many certificates a list or a response says that they stand.
-    pub(super) revocation_known: usize,
-    /// How many certificates the chain has below its last.
-    pub(super) below_root: usize,
+    pub(super) revocation: Known,
 }
 
 impl Identity {
@@ -65,7 +63,7 @@ impl Identity {
         let chain: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
         let chain = chain.map_err(NvidiaError::Certificate)?;
         check_chain(&chain, anchors, now).map_err(NvidiaError::Chain)?;
-        let revocation_known = revocation::check(&chain, statements, anchors, now).map_err(NvidiaError::Revocation)?;
+        let revocation = revocation::check(&chain, statements, anchors, now).map_err(NvidiaError::Revocation)?;
         let [leaf, device, _, ..] = chain.as_slice() else { return Err(NvidiaError::ChainTooShort) };
         let model = model(leaf).ok_or(NvidiaError::UnknownDevice(String::new()))?;
         let chip = chip(&model).ok_or_else(|| NvidiaError::UnknownDevice(model.clone()))?;
@@ -78,8 +76,7 @@ impl Identity {
             key: leaf.key_bits().to_vec(),
             fwid: dice.fwid,
             flags: dice.flags,
-            revocation_known,
-            below_root: chain.len().saturating_sub(1),
+            revocation,
         })
     }
 }

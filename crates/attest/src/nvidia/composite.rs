@@ -13,13 +13,15 @@
 //! genuine GPU of his own, and who can forge the GPU's sees what is sent to it. Several vendors at once means a key that is split
 //! among Attesters of different makers, each appraised by itself. A device adds a condition, not a second opinion.
 
+use std::collections::BTreeSet;
+
 use envelope::Digest;
 use subtle::ConstantTimeEq;
 
 use super::Compared;
 use crate::{
     Tier,
-    platform::{Appraised, Genuine, HardwareIds, Platform, Refusal},
+    platform::{Appraised, Assurance, Genuine, HardwareIds, Platform, Refusal},
 };
 
 /// What the processor's side states about its devices. It is part of every nonce.
@@ -88,6 +90,14 @@ pub enum CompositeError {
     /// Not one of the owner's.
     #[error("the chip `{0}` is not on the list")]
     NotListed(String),
+    /// How far a device's origin is established is not enough.
+    #[error("the chip `{chip}` is `{}`, which is not admitted: {}", .assurance.name(), .assurance.words())]
+    Assurance {
+        /// The chip.
+        chip: String,
+        /// What it is.
+        assurance: Assurance,
+    },
     /// The devices do not belong together.
     #[error("the devices' reports do not say the same of the protected PCIe fabric")]
     Fabric,
@@ -108,6 +118,7 @@ impl Refusal for CompositeError {
             CompositeError::Nonce { .. } => "device-nonce-not-derived",
             CompositeError::Twice(_) => "device-twice",
             CompositeError::NotListed(_) => "hardware-id-not-listed",
+            CompositeError::Assurance { .. } => "assurance-not-admitted",
             CompositeError::Fabric => "device-fabric-mismatch",
         }
     }
@@ -134,7 +145,8 @@ impl Composite {
     /// Step 8: joins compared devices to a processor's Evidence, which has been appraised for this exchange.
     ///
     /// `devices` stand in their places: GPUs first, then switches. `hardware` lists the chips that the owner accepts, by
-    /// [`Genuine::hardware_id`]; an empty list accepts none.
+    /// [`Genuine::hardware_id`]; an empty list accepts none. `admits` names the assurances that a device may have, as a policy does
+    /// ([`crate::platform::PlatformPolicy::admits`]): a device of which it is not known whether it was revoked is none by default.
     ///
     /// # Errors
     /// The first check that fails.
@@ -143,6 +155,7 @@ impl Composite {
         statement: &Statement,
         devices: Vec<Compared>,
         hardware: &HardwareIds,
+        admits: &BTreeSet<String>,
     ) -> Result<Composite, CompositeError> {
         check_statement(&processor, statement)?;
         let (gpus, switches) = (usize::from(statement.gpus), usize::from(statement.switches));
@@ -153,7 +166,7 @@ impl Composite {
                 return Err(CompositeError::Count { kind, stated, actual });
             }
         }
-        let mut chips = std::collections::BTreeSet::new();
+        let mut chips = BTreeSet::new();
         for (index, device) in devices.iter().enumerate() {
             let place = u8::try_from(index).map_err(|_| CompositeError::Stated(devices.len()))?;
             let kind = if index < gpus { Platform::NvidiaGpu } else { Platform::NvidiaSwitch };
@@ -165,6 +178,9 @@ impl Composite {
             let chip = device.hardware_id().unwrap_or_default();
             if matches!(hardware, HardwareIds::Listed(listed) if !listed.contains(chip)) {
                 return Err(CompositeError::NotListed(chip.to_owned()));
+            }
+            if !admits.contains(device.assurance().name()) {
+                return Err(CompositeError::Assurance { chip: chip.to_owned(), assurance: device.assurance() });
             }
             if !chips.insert(chip) {
                 return Err(CompositeError::Twice(chip.to_owned()));
@@ -234,7 +250,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::platform::{Assurance, claim};
+    use crate::platform::claim;
 
     const BINDING: [u8; 64] = [7; 64];
 
@@ -272,8 +288,12 @@ mod tests {
         (0..).zip(kinds).map(device).collect()
     }
 
+    fn affirmed() -> BTreeSet<String> {
+        BTreeSet::from(["affirmed".to_owned()])
+    }
+
     fn join(statement: &Statement, devices: Vec<Compared>) -> Result<Composite, CompositeError> {
-        Composite::join(processor(Platform::SevSnp), statement, devices, &HardwareIds::Any)
+        Composite::join(processor(Platform::SevSnp), statement, devices, &HardwareIds::Any, &affirmed())
     }
 
     #[test]
@@ -354,13 +374,24 @@ mod tests {
     }
 
     #[test]
+    fn n5_a_device_that_may_have_been_revoked_joins_where_the_owner_admits_it() {
+        let mut unknown = devices();
+        unknown[1].0.assurance = Assurance::RevocationUnknown;
+        let refused = CompositeError::Assurance { chip: "chip 1".to_owned(), assurance: Assurance::RevocationUnknown };
+        assert_eq!(join(&statement(), unknown.clone()), Err(refused));
+        let admits = BTreeSet::from(["affirmed".to_owned(), "revocation-unknown".to_owned()]);
+        let joined = Composite::join(processor(Platform::Tdx), &statement(), unknown, &HardwareIds::Any, &admits);
+        assert_eq!(joined.unwrap().devices().len(), 3);
+    }
+
+    #[test]
     fn a10_a_chip_that_is_not_listed_or_is_there_twice_is_refused() {
         let mut twice = devices();
         twice[1].0.hardware_id = Some("chip 0".to_owned());
         assert_eq!(join(&statement(), twice), Err(CompositeError::Twice("chip 0".to_owned())));
         let listed = |chips: &[&str]| {
             let chips = HardwareIds::Listed(chips.iter().map(|chip| (*chip).to_owned()).collect());
-            Composite::join(processor(Platform::Tdx), &statement(), devices(), &chips).map(|_| ())
+            Composite::join(processor(Platform::Tdx), &statement(), devices(), &chips, &affirmed()).map(|_| ())
         };
         assert_eq!(listed(&["chip 0", "chip 1", "chip 2"]), Ok(()));
         assert_eq!(listed(&["chip 0", "chip 2"]), Err(CompositeError::NotListed("chip 1".to_owned())));
@@ -370,7 +401,7 @@ mod tests {
     #[test]
     fn what_is_no_processor_or_no_one_fabric_is_refused() {
         for platform in [Platform::NvidiaGpu, Platform::NvidiaSwitch, Platform::RiscZero] {
-            let refused = Composite::join(processor(platform), &statement(), devices(), &HardwareIds::Any);
+            let refused = Composite::join(processor(platform), &statement(), devices(), &HardwareIds::Any, &affirmed());
             assert_eq!(refused, Err(CompositeError::NotProcessor(platform)));
         }
         let mut devices = devices();

@@ -15,6 +15,7 @@ use super::{
     Chip, Feature, NvidiaError, Report, Rim, Statements, Switch,
     chain::Identity,
     opaque::{self, Opaque},
+    revocation::Known,
 };
 use crate::{
     Tier,
@@ -73,7 +74,7 @@ pub struct Endorsements<'a> {
     /// The pinned roots of device certificates; ordinarily [`crate::roots::Authority::NvidiaDevice`].
     pub anchors: Vec<TrustAnchor>,
     /// What the authorities of the chain say of revocation. Every statement given is checked; the claim `revocation` tells of how many
-    /// certificates they speak.
+    /// certificates they speak, and where it is not all of them the assurance is [`Assurance::RevocationUnknown`].
     pub revocation: Statements<'a>,
     /// The Reference Values that the maker signed.
     pub references: References<'a>,
@@ -195,6 +196,9 @@ impl Device {
             return Err(NvidiaError::ManifestMissing(part));
         }
         let Device { mut genuine, .. } = self;
+        if !manifests.iter().all(Rim::is_revocation_known) {
+            genuine.assurance = Assurance::RevocationUnknown;
+        }
         let words = format!("{} measurements are those that the maker's manifests list", compared.len());
         genuine.steps.push(crate::Step { number: 7, words });
         genuine.claims.retain(|claim| claim.name != "reference_values");
@@ -309,7 +313,7 @@ fn genuine(report: &Report<'_>, identity: &Identity, mode: Mode, steps: Steps, n
             Chip::Hopper | Chip::Blackwell => Platform::NvidiaGpu,
             Chip::Switch => Platform::NvidiaSwitch,
         },
-        assurance: Assurance::Affirmed,
+        assurance: if identity.revocation.is_whole() { Assurance::Affirmed } else { Assurance::RevocationUnknown },
         // A device proves its own firmware and mode, as a discrete TPM does for its machine; what runs on the processor it cannot know.
         tier: Tier::Tpm,
         debug: false,
@@ -337,9 +341,9 @@ fn claims(report: &Report<'_>, identity: &Identity, mode: Mode) -> Vec<Claim> {
         ),
         claim_hex("fwid", &identity.fwid, "the measurement of the firmware that holds the signing key"),
     ];
-    let revocation = match identity.revocation_known {
-        0 => "not-checked".to_owned(),
-        known => format!("{known} of {} stand", identity.below_root),
+    let revocation = match identity.revocation {
+        Known { stand: 0, .. } => "not-checked".to_owned(),
+        Known { stand, below_root } => format!("{stand} of {below_root} stand"),
     };
     claims.push(claim("revocation", revocation, "of how many certificates the maker says that they were not revoked"));
     claims.push(claim(

@@ -43,13 +43,29 @@ pub enum RevocationError {
     Revoked(String),
 }
 
-/// Holds a chain (leaf first, already walked) against the statements, and tells how many of its certificates they speak of.
+/// Of how many certificates of a chain the statements speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// That were found to stand.
+    pub(super) stand: usize,
+    /// All below the pinned root, whether or not the root is in the chain.
+    pub(super) below_root: usize,
+}
+
+impl Known {
+    /// Whether they speak of every one.
+    pub(super) const fn is_whole(self) -> bool {
+        self.stand >= self.below_root
+    }
+}
+
+/// Holds a chain (leaf first, already walked) against the statements, and tells of how many of its certificates they speak.
 pub(super) fn check(
     chain: &[Certificate<'_>],
     statements: &Statements<'_>,
     anchors: &[TrustAnchor],
     now: Timestamp,
-) -> Result<usize, RevocationError> {
+) -> Result<Known, RevocationError> {
     let mut covered = std::collections::BTreeSet::new();
     for der in &statements.lists {
         covered.extend(check_list(chain, der, now)?);
@@ -57,7 +73,9 @@ pub(super) fn check(
     for der in &statements.responses {
         covered.insert(check_response(chain, der, anchors, now)?);
     }
-    Ok(covered.len())
+    let is_pinned = |last: &Certificate<'_>| anchors.iter().any(|anchor| anchor.spki() == last.key().raw);
+    let root = usize::from(chain.last().is_some_and(is_pinned));
+    Ok(Known { stand: covered.len(), below_root: chain.len().saturating_sub(root) })
 }
 
 /// The places of the certificates that a list speaks of.

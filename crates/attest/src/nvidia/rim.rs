@@ -17,7 +17,7 @@ use roxmltree::{Document, Node};
 use subtle::ConstantTimeEq;
 
 use super::{
-    revocation::{self, RevocationError, Statements},
+    revocation::{self, Known, RevocationError, Statements},
     xml::{self, XmlFault},
 };
 use crate::{
@@ -34,6 +34,7 @@ pub struct Rim {
     edition: String,
     version: String,
     signer: String,
+    revocation: Known,
     measurements: BTreeMap<usize, Vec<[u8; 48]>>,
 }
 
@@ -131,8 +132,8 @@ impl Rim {
         if root.last_element_child() != Some(signature) {
             return Err(RimError::Structure("Signature"));
         }
-        let (key, signer) = check_signer(signature, anchors, revocation, now)?;
-        check_signature(&document, signature, &key)?;
+        let signer = check_signer(signature, anchors, revocation, now)?;
+        check_signature(&document, signature, &signer.key)?;
         read(root, signer)
     }
 
@@ -161,6 +162,11 @@ impl Rim {
         &self.signer
     }
 
+    /// Whether the makers say of every certificate of the signer's chain that it was not revoked.
+    pub const fn is_revocation_known(&self) -> bool {
+        self.revocation.is_whole()
+    }
+
     /// The accepted values of every active measurement, by the manifest's index: the device's measurement `i + 1`.
     pub const fn measurements(&self) -> &BTreeMap<usize, Vec<[u8; 48]>> {
         &self.measurements
@@ -179,13 +185,20 @@ impl Rim {
     }
 }
 
-/// The signer's key, once its chain leads to a pinned root.
+/// Who signed.
+struct Signer {
+    key: Vec<u8>,
+    name: String,
+    revocation: Known,
+}
+
+/// The signer, once its chain leads to a pinned root.
 fn check_signer(
     signature: Node<'_, '_>,
     anchors: &[TrustAnchor],
     statements: &Statements<'_>,
     now: Timestamp,
-) -> Result<(Vec<u8>, String), RimError> {
+) -> Result<Signer, RimError> {
     let info = only_child(signature, DSIG, "KeyInfo").ok_or(RimError::Structure("KeyInfo"))?;
     let data = only_child(info, DSIG, "X509Data").ok_or(RimError::Structure("X509Data"))?;
     let mut ders = Vec::new();
@@ -198,13 +211,13 @@ fn check_signer(
     let chain: Result<Vec<_>, _> = ders.iter().map(|der| Certificate::parse(der)).collect();
     let chain = chain.map_err(RimError::Certificate)?;
     check_chain(&chain, anchors, now).map_err(RimError::Chain)?;
-    revocation::check(&chain, statements, anchors, now).map_err(RimError::Revocation)?;
+    let revocation = revocation::check(&chain, statements, anchors, now).map_err(RimError::Revocation)?;
     let signer = chain.first().ok_or(RimError::Structure("X509Certificate"))?;
     let usage = signer.parsed().key_usage().map_err(|_| RimError::Certificate(CertificateFault::Malformed))?;
     if !usage.is_some_and(|usage| usage.value.digital_signature()) {
         return Err(RimError::Algorithm);
     }
-    Ok((signer.key_bits().to_vec(), signer.common_name()))
+    Ok(Signer { key: signer.key_bits().to_vec(), name: signer.common_name(), revocation })
 }
 
 /// Core validation (XML Signature 1.1, section 3.2): the digest of the content, then the signature over what states that digest.
@@ -252,7 +265,7 @@ fn algorithm(parent: Node<'_, '_>, name: &'static str, accepted: &[&str]) -> Res
 }
 
 /// The content that was signed.
-fn read(root: Node<'_, '_>, signer: String) -> Result<Rim, RimError> {
+fn read(root: Node<'_, '_>, signer: Signer) -> Result<Rim, RimError> {
     let meta = only_child(root, SWID, "Meta").ok_or(RimError::Structure("Meta"))?;
     let payload = only_child(root, SWID, "Payload").ok_or(RimError::Structure("Payload"))?;
     let text = |node: Node<'_, '_>, name: &'static str| {
@@ -286,7 +299,8 @@ fn read(root: Node<'_, '_>, signer: String) -> Result<Rim, RimError> {
         product: text(meta, "product")?,
         edition: text(meta, "edition")?,
         version: text(meta, "colloquialVersion")?,
-        signer,
+        signer: signer.name,
+        revocation: signer.revocation,
         measurements,
     })
 }

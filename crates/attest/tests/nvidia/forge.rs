@@ -127,6 +127,11 @@ impl Room {
     pub(crate) fn list(&self, years: (i32, i32), serials: &[u8]) -> Vec<u8> {
         list(&self.device, years, serials)
     }
+
+    /// A list of the root, which names nobody.
+    pub(crate) fn root_list(&self, years: (i32, i32)) -> Vec<u8> {
+        list(&self.root, years, &[])
+    }
 }
 
 fn list((params, key): &(CertificateParams, KeyPair), years: (i32, i32), serials: &[u8]) -> Vec<u8> {

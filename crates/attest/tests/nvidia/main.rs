@@ -6,13 +6,13 @@ mod corpus;
 mod forge;
 
 use attest::{
-    FormatError, HashAlgorithm,
+    FormatError, HashAlgorithm, Tier,
     certificate::{Certificate, CertificateFault},
     nvidia::{
         self, Device, DeviceEvidence, Endorsements, Kind, ManifestOf, NvidiaError, References, Report, RevocationError,
         Rim, RimError, Statements, XmlFault,
     },
-    platform::Refusal,
+    platform::{Assurance, Genuine, HardwareIds, PlatformPolicy, Refusal, Unfit},
     roots::Authority,
 };
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
@@ -283,6 +283,44 @@ fn n5_revocation_lists_are_current_of_this_chain_and_obeyed() {
     assert_eq!(room.examine(), Err(revocation(RevocationError::List(CertificateFault::Signature))));
     room.lists = vec![vec![0x30, 0]];
     assert_eq!(room.examine(), Err(revocation(RevocationError::List(CertificateFault::Malformed))));
+}
+
+#[test]
+fn n5_a_device_of_which_nobody_says_that_it_stands_is_not_affirmed() {
+    let mut room = Room::new();
+    let assurance = |room: &Room| room.examine().unwrap().genuine().assurance();
+    assert_eq!(assurance(&room), Assurance::RevocationUnknown);
+    // The leaf's authority speaks of the leaf; of the device's own certificate its root must.
+    room.lists = vec![room.list((2026, 2027), &[])];
+    assert_eq!(assurance(&room), Assurance::RevocationUnknown);
+    room.lists.push(room.root_list((2026, 2027)));
+    assert_eq!(assurance(&room), Assurance::Affirmed);
+    assert_eq!(room.examine().unwrap().genuine().claim("revocation"), Some("2 of 2 stand"));
+    let policy = PlatformPolicy {
+        tier_floor: Tier::Tpm,
+        admits: ["affirmed".to_owned()].into(),
+        hardware: HardwareIds::Any,
+        measurements: [("measurement1".to_owned(), [hex::encode([0; 48])].into())].into(),
+    };
+    let appraise = |genuine: Genuine| genuine.appraise(&[9; 32], &policy).err();
+    assert_eq!(appraise(room.examine().unwrap().genuine().clone()), None);
+    let unknown = Unfit::Assurance(Assurance::RevocationUnknown);
+    assert_eq!(appraise(Room::new().examine().unwrap().genuine().clone()), Some(unknown.clone()));
+    // A manifest of whose signer that is not known takes it from the device, too.
+    let signer = Signer::new();
+    let with = |manifest: Manifest, lists: &[Vec<u8>]| {
+        let xml =
+            signer.sign(&manifest).replace("</ds:X509Data>", &format!("{}</ds:X509Data>", signer.root_certificate()));
+        let statements = Statements { lists: lists.iter().map(Vec::as_slice).collect(), responses: Vec::new() };
+        Rim::verify(xml.as_bytes(), &signer.anchors(), &statements, now()).unwrap()
+    };
+    let list = [signer.list((2026, 2027), &[])];
+    let driver = with(Manifest::driver(vec![(1, true, vec![[1; 48]])]), &list);
+    for (lists, expected) in [(&list[..], None), (&[], Some(unknown))] {
+        let vbios = with(Manifest::vbios(vec![(2, true, vec![[2; 48]])]), lists);
+        let compared = room.examine().unwrap().compare(&[driver.clone(), vbios]).unwrap();
+        assert_eq!(appraise(compared.into_genuine()), expected);
+    }
 }
 
 #[test]
