@@ -106,6 +106,11 @@ impl Sign1 {
         self.unprotected_is_empty
     }
 
+    /// The protected header, which nobody has vouched for before [`Sign1::verify`].
+    pub(crate) fn protected(&self) -> &[u8] {
+        &self.protected
+    }
+
     /// The payload, which nobody has vouched for before [`Sign1::verify`].
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload

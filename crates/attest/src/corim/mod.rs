@@ -5,18 +5,24 @@
 //! the bytes say; [`SignedCorim`] is what a provider vouches for, under a key that the caller trusts; [`SignedCorim::current`] holds
 //! it against a time. Reference Values for a policy come from the last alone.
 //!
-//! Where the profile is known here, its own rules are checked: Arm's CCA platform profile needs a class in every environment. Tags of other
+//! Where the profile is known here (Arm's of CCA platforms and realms), its own rules are checked. Tags of other
 //! kinds (CoSWID, CoTL) are carried along unread. Absent: fetching of dependent manifests.
+
+mod profile;
+mod validity;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+
+pub use profile::ProfileRule;
 
 use crate::{
     cbor::{CborError, Form, Value},
     cose::{CoseError, Sign1},
     keys::VerificationKey,
 };
+use validity::Validity;
 
 /// What a CoRIM says, without anybody's word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub struct ReferenceMeasurement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedCorim {
     corim: UnsignedCorim,
+    /// Of the signature.
+    validity: Validity,
 }
 
 /// A signed CoRIM that holds at a time.
@@ -94,8 +102,11 @@ pub enum CorimError {
     #[error("an environment has no class, which the profile asks for")]
     NoClass,
     /// A profile's rule: a class of another form.
-    #[error("an environment's class has no implementation id of 32 bytes, which the profile asks for")]
+    #[error("an environment's class has no id of the kind and size that the profile asks for")]
     ClassId,
+    /// A profile's rule.
+    #[error("the CoRIM is not of the profile that it names")]
+    Profile(#[source] ProfileRule),
     /// Not yet.
     #[error("the CoRIM does not hold before {0}")]
     NotYetValid(Timestamp),
@@ -141,7 +152,6 @@ impl UnsignedCorim {
         for tag in map.at(1).and_then(Value::array).ok_or(CorimError::Member("tags"))? {
             corim.read_tag(tag)?;
         }
-        corim.check_profile()?;
         Ok(corim)
     }
 
@@ -172,34 +182,15 @@ impl UnsignedCorim {
         for record in records(triples.at(0))? {
             let [environment, measurements] = pair(record)?;
             let measurements = measurements.array().ok_or(CorimError::Member("measurements"))?;
+            profile::check_reference(&self.profiles, environment, measurements)?;
             let measurements = measurements.iter().map(measurement).collect::<Result<_, _>>()?;
             self.references.push(ReferenceTriple { class: class(environment)?, measurements });
         }
         for kind in [2, 3] {
             for record in records(triples.at(kind))? {
-                let [environment, _] = pair(record)?;
+                let [environment, keys] = pair(record)?;
                 self.keys += 1;
-                if self.is_cca() && class(environment)?.is_none() {
-                    return Err(CorimError::NoClass);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_cca(&self) -> bool {
-        self.profiles.iter().any(|profile| profile.contains("cca_platform"))
-    }
-
-    fn check_profile(&self) -> Result<(), CorimError> {
-        if !self.is_cca() {
-            return Ok(());
-        }
-        for triple in &self.references {
-            match &triple.class {
-                None => return Err(CorimError::NoClass),
-                Some(class) if class.len() != 64 => return Err(CorimError::ClassId),
-                Some(_) => {}
+                profile::check_keys(&self.profiles, environment, keys)?;
             }
         }
         Ok(())
@@ -225,7 +216,8 @@ impl SignedCorim {
         if !providers.iter().any(|key| envelope.verify(key).is_ok()) {
             return Err(CorimError::Signature);
         }
-        Ok(SignedCorim { corim: UnsignedCorim::parse(envelope.payload())? })
+        let validity = Validity::of_signature(envelope.protected())?;
+        Ok(SignedCorim { corim: UnsignedCorim::parse(envelope.payload())?, validity })
     }
 
     /// What it says.
@@ -233,17 +225,14 @@ impl SignedCorim {
         &self.corim
     }
 
-    /// Holds it against a time. One that does not say how long it holds is refused: Reference Values expire.
+    /// Holds it and the signature over it against a time. Where neither says how long it holds it is refused: Reference Values expire.
     ///
     /// # Errors
     /// [`CorimError::NotYetValid`], [`CorimError::Expired`], [`CorimError::NoValidity`].
     pub fn current(self, now: Timestamp) -> Result<CurrentCorim, CorimError> {
-        let until = self.corim.not_after.ok_or(CorimError::NoValidity)?;
-        match self.corim.not_before {
-            Some(from) if now < from => Err(CorimError::NotYetValid(from)),
-            _ if now > until => Err(CorimError::Expired(until)),
-            _ => Ok(CurrentCorim { corim: self.corim }),
-        }
+        let SignedCorim { corim, validity } = self;
+        validity.and(Validity { not_before: corim.not_before, not_after: corim.not_after }).check(now)?;
+        Ok(CurrentCorim { corim })
     }
 }
 
@@ -272,6 +261,7 @@ impl CorimError {
             CorimError::Member(_) => "member-invalid",
             CorimError::NoClass => "no-class",
             CorimError::ClassId => "class-id",
+            CorimError::Profile(rule) => rule.code(),
             CorimError::NotYetValid(_) => "not-yet-valid",
             CorimError::Expired(_) => "expired",
             CorimError::NoValidity => "no-validity",
