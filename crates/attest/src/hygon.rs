@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     Tier,
-    platform::{Assurance, Genuine, Platform, Refusal, Steps, claim, claim_hex, register},
+    platform::{Assurance, Genuine, Platform, Refusal, Register, Steps, claim, claim_hex, register},
     reader::{FormatError, Reader},
 };
 
@@ -151,11 +151,22 @@ pub fn examine(evidence: &CsvEvidence, root: &[u8], now: Timestamp) -> Result<Ge
         debug: false,
         bound: body.report_data.to_vec(),
         hardware_id: Some(hex::encode(chip.key_bytes())),
-        registers: vec![register("measure", &body.measure)],
+        registers: registers(&body),
         claims: claims(&body, &serial),
         steps: steps.done(),
         examined_at: now,
     })
+}
+
+/// What a policy can pin: what was started, and how the host and the owner set it up, each as its claim is written.
+fn registers(body: &Body) -> Vec<Register> {
+    vec![
+        register("measure", &body.measure),
+        register("policy", &body.policy.to_le_bytes()),
+        register("vm_id", &body.vm_id),
+        register("vm_version", &body.vm_version),
+        register("user_pubkey_digest", &body.user_key_digest),
+    ]
 }
 
 fn claims(body: &Body, serial: &str) -> Vec<crate::platform::Claim> {

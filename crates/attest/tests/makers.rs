@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use attest::{
+    Tier,
     certificate::{CertificateFault, TrustAnchor},
     hygon::{self, CsvError, CsvEvidence, HYGON_ROOT, Link},
     ibm::{self, HostKeyDocument, IbmError},
     keystone::{self, KeystoneError},
-    platform::{Assurance, Refusal},
+    platform::{Assurance, HardwareIds, PlatformPolicy, Refusal, Unfit},
 };
 use jiff::Timestamp;
 
@@ -93,6 +94,28 @@ fn a1_every_byte_of_a_csv_report_is_signed_or_under_its_mac() {
     assert_eq!(hygon::examine(&changed, HYGON_ROOT, now()), Err(CsvError::Signature));
     let changed = CsvEvidence { report: flipped(&evidence.report, 2430 * 8), ..evidence };
     assert_eq!(hygon::examine(&changed, HYGON_ROOT, now()), Err(CsvError::Mac));
+}
+
+#[test]
+fn what_a_csv_machine_was_set_up_with_can_be_pinned() {
+    let Some(evidence) = csv() else { return };
+    let genuine = hygon::examine(&evidence, HYGON_ROOT, now()).unwrap();
+    let names: Vec<&str> = genuine.registers().iter().map(|register| register.name.as_str()).collect();
+    assert_eq!(names, ["measure", "policy", "vm_id", "vm_version", "user_pubkey_digest"]);
+    for name in names {
+        let value = hex::encode(genuine.register(name).unwrap());
+        assert_eq!(genuine.claim(name), Some(value.as_str()));
+        let pinned = |value: String| PlatformPolicy {
+            tier_floor: Tier::ConfidentialVm,
+            admits: ["affirmed".to_owned()].into(),
+            hardware: HardwareIds::Any,
+            measurements: [(name.to_owned(), [value].into())].into(),
+        };
+        assert!(genuine.fits(&pinned(value.clone())).is_ok());
+        let other = if value.ends_with('0') { "1" } else { "0" };
+        let refused = genuine.fits(&pinned([&value[..value.len() - 1], other].concat()));
+        assert!(matches!(refused, Err(Unfit::Measurement { register, .. }) if register == name));
+    }
 }
 
 #[test]

@@ -111,6 +111,8 @@ fn good_reports_of_each_generation_are_genuine_and_admitted() {
         let genuine = scene.examine().unwrap().admit(&SnpPolicy::default()).unwrap();
         assert_eq!(genuine.bound(), &[0x5A; 64]);
         assert_eq!(genuine.register("measurement"), Some([0xA5; 48].as_slice()));
+        let policy: Vec<u8> = scene.report[at::POLICY..][..8].iter().rev().copied().collect();
+        assert_eq!(genuine.register("policy"), Some(policy.as_slice()));
         assert_eq!(genuine.hardware_id(), Some(hex::encode(&scene.report[at::CHIP_ID..][..64]).as_str()));
         assert_eq!(genuine.steps().iter().map(|step| step.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
     }

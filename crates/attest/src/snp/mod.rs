@@ -358,6 +358,7 @@ fn genuine(report: &Report, key: &key::Key, listed: bool, steps: Steps, now: Tim
         hardware_id: chip_is_known.then(|| hex::encode(report.chip_id)),
         registers: vec![
             register("measurement", &report.measurement),
+            register("policy", &report.policy.to_be_bytes()),
             register("host_data", &report.host_data),
             register("id_key_digest", &report.id_key_digest),
             register("author_key_digest", &report.author_key_digest),
