@@ -25,7 +25,9 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
         pck_crl: pck_crl.as_deref(),
         root_ca_crl: root_ca_crl.as_deref(),
     };
-    let rules = Rules { evaluation_floor: 0, revocation: Revocation::Complete };
+    // As for the kinds `sgx` and `tdx`: without the PCK authority's list, the authorities' alone.
+    let revocation = if pck_crl.is_some() { Revocation::Complete } else { Revocation::Authorities };
+    let rules = Rules { evaluation_floor: 0, revocation };
     let evidence = quote.as_ref().map(QuoteFiles::evidence);
     let anchors = Authority::IntelSgx.anchors();
     let outcome =

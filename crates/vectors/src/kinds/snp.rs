@@ -11,7 +11,13 @@ use serde_json::Value;
 use crate::{Case, Report};
 
 pub(super) fn run(case: &Case) -> Result<Report, String> {
-    let [vcek, vlek, chain] = [case.file("vcek")?, case.file("vlek")?, case.file("cert_chain")?];
+    let [vcek, vlek, bundle] = [case.file("vcek")?, case.file("vlek")?, case.file("cert_chain")?];
+    // The authorities come in one file, or in one each.
+    let chain = match (bundle, case.file("ask")?, case.file("ark")?) {
+        (Some(bundle), _, _) => Some(bundle),
+        (None, None, None) => None,
+        (None, ask, ark) => Some([ask.unwrap_or_default(), ark.unwrap_or_default()].concat()),
+    };
     let list = case.file("crl")?;
     if !case.has("report") {
         return authorities(case, vcek.as_deref(), chain, list.as_deref());
@@ -78,10 +84,7 @@ fn lenient(generation: Generation, floor: &Value, vmpl: u32) -> Result<SnpPolicy
 
 /// Cases of certificates alone.
 fn authorities(case: &Case, key: Option<&[u8]>, chain: Option<Vec<u8>>, list: Option<&[u8]>) -> Result<Report, String> {
-    let bundle = match chain {
-        Some(chain) => chain,
-        None => [case.need("ask")?, case.need("ark")?].concat(),
-    };
+    let bundle = chain.ok_or("the case has neither a chain nor the authorities one by one")?;
     let outcome = match key {
         Some(key) => attest::snp::examine_key(key, &bundle, &anchors(), case.now()),
         None => examine_authorities(&bundle, list, &anchors(), case.now()),
