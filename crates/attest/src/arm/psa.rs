@@ -143,6 +143,8 @@ struct Profile {
     boot_seed: i64,
     certification: i64,
     components: i64,
+    /// The label that says, by the number 1, that no software is measured; it stands in place of components.
+    no_components: Option<i64>,
     nonce: i64,
     instance_id: i64,
     service: i64,
@@ -177,7 +179,7 @@ impl Token {
             lifecycle: claims.lifecycle(profile.lifecycle)?,
             boot_seed,
             certification,
-            components: claims.components(profile.components, profile.signer_is_needed)?,
+            components: profile.components(&claims)?,
             unknown: claims.unknown(&profile.labels()),
         })
     }
@@ -195,6 +197,10 @@ impl Token {
         let certification = self.certification;
         claims
             .extend(certification.map(|text| claim("certification_reference", text, "a certificate of the platform")));
+        if self.components.is_empty() {
+            let words = "no software is measured, so that no policy can admit the device";
+            claims.push(claim("no_software_measurements", 1, words));
+        }
         claims.extend(component_claims(&self.components));
         claims.extend(self.unknown);
         claims
@@ -214,7 +220,20 @@ impl Profile {
         known.ok_or_else(|| ClaimFault::Profile(printable(&name)))
     }
 
-    const fn labels(&self) -> [i64; 10] {
+    /// The measured software; none where the token says so in the way that the first profile has for it.
+    fn components(&self, claims: &Claims<'_, '_>) -> Result<Vec<Component>, ClaimFault> {
+        let Some(flag) = self.no_components.and_then(|label| claims.0.at(label)) else {
+            return claims.components(self.components, self.signer_is_needed);
+        };
+        let alone = claims.0.at(self.components).is_none();
+        if alone && flag.unsigned() == Some(1) {
+            Ok(Vec::new())
+        } else {
+            Err(ClaimFault::Invalid("no_software_measurements"))
+        }
+    }
+
+    const fn labels(&self) -> [i64; 11] {
         [
             self.label,
             self.client_id,
@@ -223,6 +242,10 @@ impl Profile {
             self.boot_seed,
             self.certification,
             self.components,
+            match self.no_components {
+                Some(label) => label,
+                None => self.components,
+            },
             self.nonce,
             self.instance_id,
             self.service,
@@ -251,6 +274,7 @@ const PROFILES: [Profile; 3] = [
         boot_seed: 2397,
         certification: 2398,
         components: 2399,
+        no_components: None,
         nonce: 10,
         instance_id: 256,
         service: 2400,
@@ -265,6 +289,7 @@ const PROFILES: [Profile; 3] = [
         boot_seed: 268,
         certification: 2398,
         components: 2399,
+        no_components: None,
         nonce: 10,
         instance_id: 256,
         service: 2400,
@@ -279,9 +304,64 @@ const PROFILES: [Profile; 3] = [
         boot_seed: -75004,
         certification: -75005,
         components: -75006,
+        no_components: Some(-75007),
         nonce: -75008,
         instance_id: -75009,
         service: -75010,
         signer_is_needed: false,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cbor::Encoder;
+
+    /// A payload of the first profile; `flag` is what stands under -75007, `component` whether there is one.
+    fn read(flag: Option<i64>, component: bool) -> Result<usize, ClaimFault> {
+        let mut payload = Encoder::default();
+        payload.map(6 + usize::from(flag.is_some()) + usize::from(component));
+        payload.integer(-75000);
+        payload.text(FIRST);
+        for (label, number) in [(-75001, 1), (-75002, 0x3000)] {
+            payload.integer(label);
+            payload.integer(number);
+        }
+        payload.integer(-75003);
+        payload.bytes(&[3; 32]);
+        if component {
+            payload.integer(-75006);
+            payload.array(1);
+            payload.map(1);
+            payload.integer(2);
+            payload.bytes(&[6; 32]);
+        }
+        if let Some(flag) = flag {
+            payload.integer(-75007);
+            payload.integer(flag);
+        }
+        payload.integer(-75008);
+        payload.bytes(&[8; 32]);
+        payload.integer(-75009);
+        payload.bytes(&[&[1][..], &[9; 32]].concat());
+        let token = Token::read(&payload.done())?;
+        assert!(token.unknown.is_empty());
+        assert_eq!(
+            token.components.is_empty(),
+            token.claims().iter().any(|claim| claim.name == "no_software_measurements")
+        );
+        Ok(usize::from(component))
+    }
+
+    #[test]
+    fn a_device_of_the_first_profile_measures_software_or_says_that_it_does_not() {
+        assert_eq!(read(None, true), Ok(1));
+        assert_eq!(read(Some(1), false), Ok(0));
+        assert_eq!(read(None, false), Err(ClaimFault::Missing("software_components")));
+        let invalid = Err(ClaimFault::Invalid("no_software_measurements"));
+        assert_eq!(read(Some(1), true), invalid);
+        assert_eq!(read(Some(0), false), invalid);
+        assert_eq!(read(Some(2), false), invalid);
+    }
+}

@@ -163,15 +163,28 @@ impl Dice {
                     fwid = Some(fwid_value(&first)?);
                 }
                 7 => {
-                    // A bit string of 4 bytes behind the number of its unused bits.
-                    let [0, a, b, c, d] = *field.data else { return None };
-                    flags = u32::from_be_bytes([a, b, c, d]);
+                    flags = operational_flags(field.data)?;
                 }
                 _ => {}
             }
         }
         Some(Dice { fwid: fwid?, flags })
     }
+}
+
+/// OperationalFlags, the first bit as the highest. The bit string may be of four bytes, as NVIDIA's are, or end with its last set bit, as DER has
+/// named bits (X.690, section 11.2.2); bits beyond the 32nd are not known.
+fn operational_flags(bit_string: &[u8]) -> Option<u32> {
+    let [unused, bits @ ..] = bit_string else { return None };
+    let mut flags = [0; 4];
+    if bits.len() > flags.len() {
+        return None;
+    }
+    for (to, from) in flags.iter_mut().zip(bits) {
+        *to = *from;
+    }
+    let padding = bits.last().map_or(0, |last| last.trailing_zeros().min(7));
+    (u32::from(*unused) <= padding).then_some(u32::from_be_bytes(flags))
 }
 
 /// The elements of a SEQUENCE that uses up its bytes.

@@ -364,9 +364,13 @@ pub(crate) fn composite_device_id(fwid: &[u8]) -> CustomExtension {
 
 /// The extension of Blackwell, with its flags.
 pub(crate) fn tcb_info(fwid: &[u8], flags: u32) -> CustomExtension {
-    let flags = [&[0], &flags.to_be_bytes()[..]].concat();
+    tcb_info_of(fwid, &[&[0], &flags.to_be_bytes()[..]].concat())
+}
+
+/// The same, with its flags as the content of a bit string.
+pub(crate) fn tcb_info_of(fwid: &[u8], flags: &[u8]) -> CustomExtension {
     let fwids = der(0xA6, &[&fwid_value(fwid)[..], &fwid_value(&[0; 48])]);
-    let content = der(0x30, &[&der(0x80, &[b"NVIDIA"])[..], &fwids, &der(0x87, &[&flags])]);
+    let content = der(0x30, &[&der(0x80, &[b"NVIDIA"])[..], &fwids, &der(0x87, &[flags])]);
     CustomExtension::from_oid_content(&[2, 23, 133, 5, 4, 1, 1], content)
 }
 

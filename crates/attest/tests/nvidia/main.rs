@@ -17,7 +17,9 @@ use attest::{
 };
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 use corpus::{Case, flip};
-use forge::{Manifest, Ocsp, Room, Signer, composite_device_id, der, device_info, now, tcb_info, transform};
+use forge::{
+    Manifest, Ocsp, Room, Signer, composite_device_id, der, device_info, now, tcb_info, tcb_info_of, transform,
+};
 
 fn examine_case(case: &Case, kind: Kind, report: Vec<u8>, certificates: Vec<u8>) -> Result<Device, NvidiaError> {
     let endorsements = Endorsements {
@@ -247,6 +249,23 @@ fn n5_firmware_that_is_not_for_production_is_refused() {
         room.leaf.custom_extensions = vec![tcb_info(&[5; 48], flags)];
         let refused = room.examine().map(|_| ());
         assert_eq!(refused, if accepted { Ok(()) } else { Err(NvidiaError::DebugFirmware(flags)) });
+    }
+    // The same flags as DER writes named bits: without the zeros at their end.
+    for (bits, expected) in [
+        (&[0][..], Ok(())),
+        (&[7, 0x80], Ok(())),
+        (&[4, 0x10], Err(NvidiaError::DebugFirmware(0x1000_0000))),
+        (&[5, 0x20], Err(NvidiaError::DebugFirmware(0x2000_0000))),
+        (&[6, 0x40], Err(NvidiaError::DebugFirmware(0x4000_0000))),
+        // Unused bits that are set or more than there are, bits that are not known, nothing at all.
+        (&[5, 0x10], Err(NvidiaError::DiceExtension)),
+        (&[8, 0x00], Err(NvidiaError::DiceExtension)),
+        (&[1], Err(NvidiaError::DiceExtension)),
+        (&[0, 0, 0, 0, 0, 1], Err(NvidiaError::DiceExtension)),
+        (&[], Err(NvidiaError::DiceExtension)),
+    ] {
+        room.leaf.custom_extensions = vec![tcb_info_of(&[5; 48], bits)];
+        assert_eq!(room.examine().map(|_| ()), expected, "{bits:?}");
     }
 }
 
