@@ -278,6 +278,11 @@ impl TrustAnchor {
         self.spki == certificate.key().raw
     }
 
+    /// Whether this very authority signed the certificate under its name.
+    pub fn has_issued(&self, certificate: &Certificate<'_>) -> bool {
+        self.issued(certificate).is_ok()
+    }
+
     fn issued(&self, certificate: &Certificate<'_>) -> Result<(), CertificateFault> {
         if self.subject != certificate.parsed.issuer().as_raw() {
             return Err(CertificateFault::Untrusted);
@@ -317,6 +322,28 @@ impl<'a> RevocationList<'a> {
         issuer: &Certificate<'_>,
         now: Timestamp,
     ) -> Result<RevocationList<'a>, CertificateFault> {
+        RevocationList::check_by(der, issuer.parsed.subject().as_raw(), issuer.key(), now)
+    }
+
+    /// As [`RevocationList::check`], by a pinned authority, whose certificate need not be at hand.
+    ///
+    /// # Errors
+    /// The fault of the list.
+    pub fn check_pinned(
+        der: &'a [u8],
+        anchor: &TrustAnchor,
+        now: Timestamp,
+    ) -> Result<RevocationList<'a>, CertificateFault> {
+        let (_, key) = SubjectPublicKeyInfo::from_der(&anchor.spki).map_err(|_| CertificateFault::Untrusted)?;
+        RevocationList::check_by(der, &anchor.subject, &key, now)
+    }
+
+    fn check_by(
+        der: &'a [u8],
+        issuer: &[u8],
+        key: &SubjectPublicKeyInfo<'_>,
+        now: Timestamp,
+    ) -> Result<RevocationList<'a>, CertificateFault> {
         if der.len() > MAX_CRL {
             return Err(CertificateFault::Malformed);
         }
@@ -329,11 +356,11 @@ impl<'a> RevocationList<'a> {
         if parsed.extensions().iter().any(|extension| extension.critical) {
             return Err(CertificateFault::CriticalExtension);
         }
-        if parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
+        if parsed.issuer().as_raw() != issuer {
             return Err(CertificateFault::Issuer);
         }
         let tbs = parsed.tbs_cert_list.as_ref();
-        issuer.verifies(&parsed.signature_algorithm, tbs, &parsed.signature_value.data)?;
+        verify_with(key, &parsed.signature_algorithm, tbs, &parsed.signature_value.data)?;
         let until = parsed.next_update().ok_or(CertificateFault::Malformed)?;
         check_period(parsed.last_update().timestamp(), until.timestamp(), now)?;
         Ok(RevocationList { parsed })

@@ -516,10 +516,13 @@ fn the_list_must_be_the_roots_and_current_and_spare_the_intermediate() {
     let foreign = Amd::new(Genoa).list(false, (2026, 2027));
     assert_eq!(judged(&foreign), Err(SnpError::List(CertificateFault::Signature)));
     assert_eq!(judged(&good[..good.len() - 1]), Err(SnpError::List(CertificateFault::Malformed)));
-    // Without the root's certificate nobody can tell whose list it is.
-    let alone = scene.examine_with(&scene.amd.intermediate(), Some(&good), now());
-    assert_eq!(alone, Err(SnpError::EndorsementMissing));
-    scene.examine_with(&scene.amd.intermediate(), None, now()).unwrap();
+    // Without the root's certificate the pinned key tells whose list it is, and the list says the same.
+    let alone = |list: Option<&[u8]>| scene.examine_with(&scene.amd.intermediate(), list, now());
+    alone(Some(&good)).unwrap().admit(&strict).unwrap();
+    assert_eq!(alone(Some(&scene.amd.list(true, (2026, 2027)))), Err(SnpError::Revoked));
+    assert_eq!(alone(Some(&scene.amd.list(false, (2024, 2026)))), Err(SnpError::List(CertificateFault::Expired)));
+    assert_eq!(alone(Some(&foreign)), Err(SnpError::List(CertificateFault::Signature)));
+    assert!(alone(None).unwrap().admit(&strict).is_err());
 }
 
 #[test]

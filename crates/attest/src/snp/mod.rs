@@ -181,7 +181,7 @@ pub fn examine(evidence: &SnpEvidence<'_>, anchors: &[TrustAnchor], now: Timesta
     steps.pass(3, format!("its chain leads to AMD's root key of {:?}", key.generation));
     match evidence.list {
         Some(list) => {
-            check_list(list, chain.get(1), chain.get(2), now)?;
+            check_list(list, chain.get(1), chain.get(2), anchors, now)?;
             steps.pass(4, "AMD has not revoked the intermediate key");
         }
         None => steps.pass(4, "AMD's revocation list was not at hand; a policy may ask for it"),
@@ -221,7 +221,7 @@ pub fn examine_authorities(
     let chain = ordered(&ders)?;
     check_chain(&chain, anchors, now).map_err(SnpError::Chain)?;
     match list {
-        Some(list) => check_list(list, chain.first(), chain.get(1), now),
+        Some(list) => check_list(list, chain.first(), chain.get(1), anchors, now),
         None => Ok(()),
     }
 }
@@ -322,16 +322,24 @@ fn check_keys(
     check_chain(chain, &anchors, now).map_err(SnpError::Chain)
 }
 
-/// The list is the root's, so it needs the root's certificate in the chain.
+/// The list is the root's: by its certificate where the chain has it, else by the pinned key of the authority that the intermediate names.
 fn check_list(
     list: &[u8],
     intermediate: Option<&Certificate<'_>>,
     root: Option<&Certificate<'_>>,
+    anchors: &[TrustAnchor],
     now: Timestamp,
 ) -> Result<(), SnpError> {
-    let (Some(intermediate), Some(root)) = (intermediate, root) else { return Err(SnpError::EndorsementMissing) };
+    let intermediate = intermediate.ok_or(SnpError::EndorsementMissing)?;
     let der = RevocationList::der(list).map_err(SnpError::List)?;
-    let list = RevocationList::check(&der, root, now).map_err(SnpError::List)?;
+    let list = match root {
+        Some(root) => RevocationList::check(&der, root, now),
+        None => {
+            let issuer = anchors.iter().find(|anchor| anchor.has_issued(intermediate));
+            RevocationList::check_pinned(&der, issuer.ok_or(SnpError::EndorsementMissing)?, now)
+        }
+    };
+    let list = list.map_err(SnpError::List)?;
     if list.revokes(intermediate) { Err(SnpError::Revoked) } else { Ok(()) }
 }
 
