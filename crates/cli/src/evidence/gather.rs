@@ -109,6 +109,15 @@ impl Pieces {
             .find(|piece| RevocationList::claimed_issuer(&piece.bytes).is_some_and(|name| issuer(&name)))
             .map(|piece| piece.bytes.as_slice())
     }
+
+    /// The lists (DER) whose claimed issuers have certificates among the files. Others speak of other chains.
+    pub(crate) fn lists_of_authorities(&self) -> Vec<Vec<u8>> {
+        let names: Vec<String> = self.certificates().into_iter().map(|(name, _)| name).collect();
+        let lists = self
+            .of(Kind::RevocationList)
+            .filter(|piece| RevocationList::claimed_issuer(&piece.bytes).is_some_and(|issuer| names.contains(&issuer)));
+        lists.map(|piece| piece.bytes.clone()).collect()
+    }
 }
 
 const MAX_FILES: usize = 64;

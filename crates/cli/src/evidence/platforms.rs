@@ -89,9 +89,10 @@ pub(super) fn nitro_tpm(document: &[u8], now: Timestamp) -> Result<Genuine, Refu
 pub(super) fn nvidia(report: &[u8], pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused> {
     let certificates = pieces.first(Kind::Certificates).unwrap_or_default().to_vec();
     let evidence = DeviceEvidence { report: report.to_vec(), certificates };
+    let lists = pieces.lists_of_authorities();
     let endorsements = Endorsements {
         anchors: Authority::NvidiaDevice.anchors(),
-        revocation: Statements::default(),
+        revocation: Statements { lists: lists.iter().map(Vec::as_slice).collect(), responses: Vec::new() },
         references: References::Policy,
     };
     let gpu = nvidia::examine(nvidia::Kind::Gpu, &evidence, &endorsements, now);
