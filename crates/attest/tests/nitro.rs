@@ -8,6 +8,8 @@
     unreachable_pub
 )]
 
+mod cbor;
+
 use std::path::Path;
 
 use attest::{
@@ -28,37 +30,6 @@ use rcgen::{
 
 fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
-}
-
-/// CBOR as RFC 8949 spells it shortest.
-mod cbor {
-    pub fn head(major: u8, count: u64) -> Vec<u8> {
-        let major = major << 5;
-        match count {
-            0..=23 => vec![major | count as u8],
-            24..=0xFF => vec![major | 24, count as u8],
-            0x100..=0xFFFF => [&[major | 25][..], &(count as u16).to_be_bytes()].concat(),
-            0x1_0000..=0xFFFF_FFFF => [&[major | 26][..], &(count as u32).to_be_bytes()].concat(),
-            _ => [&[major | 27][..], &count.to_be_bytes()].concat(),
-        }
-    }
-
-    pub fn bytes(value: &[u8]) -> Vec<u8> {
-        [head(2, value.len() as u64), value.to_vec()].concat()
-    }
-
-    pub fn text(value: &str) -> Vec<u8> {
-        [head(3, value.len() as u64), value.as_bytes().to_vec()].concat()
-    }
-
-    pub fn array(items: &[Vec<u8>]) -> Vec<u8> {
-        [head(4, items.len() as u64), items.concat()].concat()
-    }
-
-    pub fn map(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-        let entries: Vec<Vec<u8>> = entries.iter().map(|(key, value)| [key.clone(), value.clone()].concat()).collect();
-        [head(5, entries.len() as u64), entries.concat()].concat()
-    }
 }
 
 /// A hypervisor of our own: root, two authorities, and a leaf that signs documents.
@@ -132,15 +103,8 @@ impl Forge {
     }
 
     fn signed(&self, payload: &[u8]) -> Vec<u8> {
-        let parts = [cbor::text("Signature1"), cbor::bytes(&self.protected), cbor::bytes(&[]), cbor::bytes(payload)];
-        let signature = self.key.sign(&SystemRandom::new(), &cbor::array(&parts)).unwrap();
-        let parts = [
-            cbor::bytes(&self.protected),
-            self.unprotected.clone(),
-            cbor::bytes(payload),
-            cbor::bytes(signature.as_ref()),
-        ];
-        cbor::array(&parts)
+        let sign = |message: &[u8]| self.key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec();
+        cbor::sign1(&self.protected, &self.unprotected, payload, sign)
     }
 
     fn anchors(&self) -> Vec<TrustAnchor> {
