@@ -58,6 +58,12 @@ pub enum TokenError {
     /// Before its beginning, or issued in the future.
     #[error("the token is not valid yet\nhint: check the clock")]
     NotYetValid,
+    /// For another Relying Party.
+    #[error("the token is for another audience")]
+    Audience,
+    /// Used before.
+    #[error("the token was used before")]
+    Replayed,
 }
 
 impl Refusal for TokenError {
@@ -75,6 +81,7 @@ impl Refusal for TokenError {
             TokenError::Signature => 4,
             TokenError::Expired | TokenError::NotYetValid => 5,
             TokenError::Missing(_) | TokenError::Claim(_) | TokenError::Status(_) | TokenError::Vector(_) => 6,
+            TokenError::Audience | TokenError::Replayed => 7,
         }
     }
 
@@ -97,6 +104,8 @@ impl Refusal for TokenError {
             TokenError::Vector(_) => "vector-invalid",
             TokenError::Expired => "expired",
             TokenError::NotYetValid => "not-yet-valid",
+            TokenError::Audience => "audience",
+            TokenError::Replayed => "replayed",
         }
     }
 
@@ -118,7 +127,9 @@ impl Refusal for TokenError {
             | TokenError::Status(_)
             | TokenError::Vector(_)
             | TokenError::Expired
-            | TokenError::NotYetValid => false,
+            | TokenError::NotYetValid
+            | TokenError::Audience
+            | TokenError::Replayed => false,
         }
     }
 }

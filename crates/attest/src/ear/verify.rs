@@ -2,7 +2,8 @@
 //!
 //! Steps: 1. form; 2. algorithm and critical headers; 3. a key that the caller trusts; 4. its signature; 5. `exp`, `nbf` and `iat` at the given time;
 //! 6. the claims of an EAR: profile, time, Verifier and at least one appraisal with a known status. What is not known is kept under its name and has no
-//! influence; a status or a trustworthiness claim that is not known is refused, since it might have said no.
+//! influence; a status or a trustworthiness claim that is not known is refused, since it might have said no; 7. for a use: whom it is for, and that it
+//! was not used before.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,20 @@ impl VerifiedEar {
     pub fn from_cwt(token: &[u8], keys: &[TokenKey], now: Timestamp) -> Result<VerifiedEar, TokenError> {
         let (ear, algorithm) = cwt::verify(token, keys, now)?;
         Ok(VerifiedEar { ear, algorithm })
+    }
+
+    /// Takes the result for one use (step 7): it is for this audience and was not taken before. `spend` records its identity, among those of
+    /// this issuer, and tells whether it was new; it is asked last, so that a result for somebody else is not spent.
+    ///
+    /// # Errors
+    /// [`TokenError::Missing`], [`TokenError::Audience`], [`TokenError::Replayed`].
+    pub fn take(self, audience: &str, spend: impl FnOnce(&str) -> bool) -> Result<Ear, TokenError> {
+        let meant = self.ear.audience.as_deref().ok_or(TokenError::Missing("aud"))?;
+        if meant != audience {
+            return Err(TokenError::Audience);
+        }
+        let id = self.ear.token_id.as_deref().filter(|id| !id.is_empty()).ok_or(TokenError::Missing("jti"))?;
+        if spend(id) { Ok(self.ear) } else { Err(TokenError::Replayed) }
     }
 
     /// What the Verifier said.
