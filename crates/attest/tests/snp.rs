@@ -372,7 +372,28 @@ fn s5_a_version_above_the_committed_one_or_below_the_floor_is_refused() {
         let (floor, actual) = (SnpPolicy::floor(generation), Tcb::read(old, generation).unwrap());
         assert_eq!(scene.admitted(&policy), Err(SnpUnfit::BelowFloor { floor, actual }));
         assert_eq!(Scene::new(generation).admitted(&policy), Ok(()));
+        // An owner's floor below AMD's does not lower it; of each component the higher one counts.
+        let zero = Tcb { fmc: None, bootloader: 0, tee: 0, snp: 0, microcode: 0 };
+        let asking = |owners: Tcb| SnpPolicy { minimum_tcb: BTreeMap::from([(generation, owners)]), ..policy.clone() };
+        assert_eq!(scene.admitted(&asking(zero)), Err(SnpUnfit::BelowFloor { floor, actual }));
+        assert_eq!(Scene::new(generation).admitted(&asking(zero)), Ok(()));
+        let own = Tcb::read(tcb(generation), generation).unwrap();
+        let raised = [
+            Tcb { bootloader: own.bootloader + 1, ..zero },
+            Tcb { tee: own.tee + 1, ..zero },
+            Tcb { snp: own.snp + 1, ..zero },
+            Tcb { microcode: own.microcode + 1, ..zero },
+        ];
+        for owners in raised {
+            let floor = Tcb { snp: owners.snp.max(snp), ..owners };
+            let refused = Scene::new(generation).admitted(&asking(owners));
+            assert_eq!(refused, Err(SnpUnfit::BelowFloor { floor, actual: own }));
+        }
     }
+    let own = Tcb::read(tcb(Turin), Turin).unwrap();
+    let floor = Tcb { fmc: own.fmc.map(|fmc| fmc + 1), bootloader: 0, tee: 0, snp: 0, microcode: 0 };
+    let asked = SnpPolicy { minimum_tcb: BTreeMap::from([(Turin, floor)]), ..SnpPolicy::default() };
+    assert_eq!(Scene::new(Turin).admitted(&asked), Err(SnpUnfit::BelowFloor { floor, actual: own }));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use super::{Generation, Report, SigningKey, Tcb};
 pub struct SnpPolicy {
     /// Which generations are accepted. Not Milan unless it is named: its keys can be extracted by software (arXiv 2605.12990).
     pub generations: BTreeSet<Generation>,
-    /// Per generation the lowest accepted security versions, of the reported and the launch TCB; a generation without an entry has the
-    /// [floor](SnpPolicy::floor) of AMD-SB-3019.
+    /// Per generation the lowest accepted security versions, of the reported and the launch TCB. They can only raise the
+    /// [floor](SnpPolicy::floor) of AMD-SB-3019: of each component the higher one counts.
     pub minimum_tcb: BTreeMap<Generation, Tcb>,
     /// The privilege levels from which a report is accepted: 0, unless an SVSM is expected below the guest.
     pub vmpl: BTreeSet<u32>,
@@ -109,7 +109,8 @@ impl SnpPolicy {
         if !committed.is_at_least(&reported) {
             return Err(SnpUnfit::AboveCommitted);
         }
-        let floor = self.minimum_tcb.get(&generation).copied().unwrap_or(SnpPolicy::floor(generation));
+        let makers = SnpPolicy::floor(generation);
+        let floor = self.minimum_tcb.get(&generation).map_or(makers, |owners| owners.raised_to(&makers));
         for actual in [reported, read(report.launch_tcb)?] {
             if !actual.is_at_least(&floor) {
                 return Err(SnpUnfit::BelowFloor { floor, actual });

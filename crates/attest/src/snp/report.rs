@@ -240,6 +240,18 @@ impl Tcb {
         }
     }
 
+    /// Of each component the higher one.
+    #[must_use]
+    pub fn raised_to(&self, other: &Tcb) -> Tcb {
+        Tcb {
+            fmc: self.fmc.max(other.fmc),
+            bootloader: self.bootloader.max(other.bootloader),
+            tee: self.tee.max(other.tee),
+            snp: self.snp.max(other.snp),
+            microcode: self.microcode.max(other.microcode),
+        }
+    }
+
     /// Whether no component is below the other's.
     pub fn is_at_least(&self, floor: &Tcb) -> bool {
         self.fmc.unwrap_or(0) >= floor.fmc.unwrap_or(0)
