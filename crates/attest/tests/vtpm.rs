@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use attest::{
     HashAlgorithm, PcrValue,
     azure::{AzureError, HclReport, SnpEndorsements, examine_snp, examine_tdx},
+    certificate::Certificate,
     gcp::{self, GcpError},
     intel::{IntelEndorsements, Revocation, Rules},
     platform::{Genuine, Platform, Refusal as _},
@@ -330,5 +331,82 @@ fn a2_signatures_of_another_form_are_none_of_the_keys() {
         let message = &google.message[..size];
         let quote = QuoteEvidence { message, signature: &google.signature, pcrs: &google.pcrs, event_log: None };
         assert!(quote.check(&google.key).is_err());
+    }
+}
+
+/// The certificates of a bundle without the root, which is pinned and so not Evidence.
+fn below_the_root(bundle: &[u8]) -> Vec<Vec<u8>> {
+    let ders = Certificate::split(bundle).unwrap();
+    let is_root = |der: &Vec<u8>| {
+        let certificate = Certificate::parse(der).unwrap();
+        certificate.parsed().subject() == certificate.parsed().issuer()
+    };
+    ders.into_iter().filter(|der| !is_root(der)).collect()
+}
+
+#[test]
+fn a1_every_bit_of_googles_certificates_counts_and_a2_their_length() {
+    let Some(google) = Google::new() else { return };
+    let (anchors, now) = (Authority::GcpVtpm.anchors(), google.case.now());
+    let ders = below_the_root(&google.chain);
+    let whole = ders.concat();
+    assert_eq!(ders.len(), 2);
+    assert_eq!(gcp::certified_key(&whole, &anchors, now), Ok(google.key.clone()));
+    for bit in 0..whole.len() * 8 {
+        assert!(gcp::certified_key(&flip(&whole, bit), &anchors, now).is_err(), "bit {bit}");
+    }
+    for size in 0..whole.len() {
+        let refused = gcp::certified_key(&whole[..size], &anchors, now).unwrap_err();
+        // Cut behind the leaf there is a whole certificate, and nobody who is pinned issued it.
+        let expected = if size == ders[0].len() { "chain-invalid" } else { "certificate-malformed" };
+        assert_eq!(refused.code(), expected, "{size}");
+    }
+    for more in [&[1_u8][..], &[0, 1], &[0x30], &[0x30, 0x00]] {
+        let longer = [&whole[..], more].concat();
+        assert_eq!(gcp::certified_key(&longer, &anchors, now).unwrap_err().code(), "certificate-malformed");
+    }
+    let reversed = [ders[1].as_slice(), &ders[0]].concat();
+    assert!(matches!(gcp::certified_key(&reversed, &anchors, now), Err(GcpError::Chain(_))));
+}
+
+#[test]
+fn a1_every_bit_of_the_certificates_under_an_azure_report_counts_and_a2_their_length() {
+    let Some(azure) = Azure::of("azure-snp-vtpm/trustee-evidence-v1") else { return };
+    let (key, chain) = (azure.case.bytes("vcek"), below_the_root(&azure.case.bytes("cert_chain")).concat());
+    let anchors = snp::anchors();
+    let judged = |key: &[u8], chain: &[u8]| {
+        let endorsements = SnpEndorsements { key: Some(key), chain: Some(chain), list: None };
+        examine_snp(&azure.report, Some(&azure.quote()), &endorsements, &anchors, azure.case.now()).map(|_| ())
+    };
+    assert_eq!(judged(&key, &chain), Ok(()));
+    for bit in 0..key.len() * 8 {
+        assert!(matches!(judged(&flip(&key, bit), &chain), Err(AzureError::Snp(_))), "bit {bit}");
+    }
+    for bit in (0..chain.len() * 8).step_by(3) {
+        assert!(matches!(judged(&key, &flip(&chain, bit)), Err(AzureError::Snp(_))), "bit {bit}");
+    }
+    for size in 0..key.len() {
+        assert!(matches!(judged(&key[..size], &chain), Err(AzureError::Snp(_))), "{size}");
+    }
+    for size in 0..chain.len() {
+        assert!(matches!(judged(&key, &chain[..size]), Err(AzureError::Snp(_))), "{size}");
+    }
+    let none = SnpEndorsements::default();
+    let refused = examine_snp(&azure.report, Some(&azure.quote()), &none, &anchors, azure.case.now()).unwrap_err();
+    assert_eq!((refused.step(), refused.code()), (3, "endorsement-missing"));
+}
+
+#[test]
+fn a1_a_trust_domains_quote_beneath_a_vtpm_counts_and_a2_its_length() {
+    let Some(azure) = Azure::of("azure-tdx-vtpm/attestation-rs-live") else { return };
+    let td_quote = azure.case.bytes("td_quote");
+    let chain = td_quote.windows(27).position(|window| window == b"-----BEGIN CERTIFICATE-----").unwrap();
+    for at in (0..chain).step_by(3) {
+        let refused = azure.tdx(Some(&flip(&td_quote, at * 8 + at % 8))).unwrap_err();
+        assert!(matches!(refused, AzureError::Tdx(_) | AzureError::OtherReport), "byte {at}: {refused:?}");
+    }
+    let end = td_quote.len() - attest::intel::Quote::parse(&td_quote).unwrap().padding;
+    for size in 0..end {
+        assert!(matches!(azure.tdx(Some(&td_quote[..size])), Err(AzureError::Tdx(_))), "{size}");
     }
 }
