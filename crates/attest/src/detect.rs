@@ -37,7 +37,7 @@ pub enum Kind {
     Jwt,
     /// A quote of a TPM: TPMS_ATTEST.
     TpmQuote,
-    /// A TCG event log, of a TPM or in the CCEL form.
+    /// A TCG event log, of a TPM, in the CCEL form, or in the JSON of an agent inside a confidential machine.
     EventLog,
     /// The ACPI table that says where a CCEL log is.
     CcelTable,
@@ -240,7 +240,7 @@ fn text(bytes: &[u8]) -> Option<Kind> {
     if text.starts_with('<') && text.contains("SoftwareIdentity") {
         return Some(Kind::Rim);
     }
-    if text.starts_with("10 ") && text.lines().next().is_some_and(|line| line.split(' ').count() >= 4) {
+    if text.lines().next().is_some_and(is_measurement) {
         return Some(Kind::ImaLog);
     }
     if text.starts_with("eyJ") {
@@ -260,8 +260,14 @@ fn jwt(text: &str) -> Option<Kind> {
 fn json(value: &Value) -> Option<Kind> {
     if let Value::Array(list) = value {
         let first = list.first()?;
-        return (first.get("evidence").is_some() && first.get("certificate").is_some())
-            .then_some(Kind::NvidiaCollected);
+        let has_all = |names: &[&str]| names.iter().all(|name| first.get(name).is_some());
+        return if has_all(&["evidence", "certificate"]) {
+            Some(Kind::NvidiaCollected)
+        } else if has_all(&["imr", "event_type", "digest", "event_payload"]) {
+            Some(Kind::EventLog)
+        } else {
+            None
+        };
     }
     let members = value.as_object()?;
     let has = |name: &str| members.contains_key(name);
@@ -284,6 +290,12 @@ fn json(value: &Value) -> Option<Kind> {
     } else {
         return None;
     })
+}
+
+/// Whether a line is of IMA's list: a register, a hash, a template's name, fields.
+fn is_measurement(line: &str) -> bool {
+    let words: Vec<&str> = line.trim_start().splitn(4, ' ').collect();
+    matches!(words.as_slice(), [register, _, template, _] if register.parse::<u8>().is_ok_and(|pcr| pcr < 24) && template.starts_with("ima"))
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
@@ -313,6 +325,12 @@ mod tests {
         assert_eq!(detect(b"{\"tcbInfo\":{},\"signature\":\"\"}"), Kind::TcbInfo);
         assert_eq!(detect(b"{\"sha256\":{\"0\":\"00\"}}"), Kind::PcrValues);
         assert_eq!(detect(b"10 00 ima-ng sha1:00 boot_aggregate\n"), Kind::ImaLog);
+        assert_eq!(detect(b" 2 00 ima-ng sha384:00 boot_aggregate\n"), Kind::ImaLog);
+        let binary = [&10_u32.to_le_bytes()[..], &[7; 20], &6_u32.to_le_bytes(), b"ima-ng", &[0; 4]].concat();
+        assert_eq!(detect(&binary), Kind::ImaLog);
+        let list = br#"[{"imr":0,"event_type":1,"digest":"00","event":"","event_payload":""}]"#;
+        assert_eq!(detect(list), Kind::EventLog);
+        assert_eq!(detect(b"[{\"evidence\":\"\",\"certificate\":\"\"}]"), Kind::NvidiaCollected);
     }
 
     #[test]

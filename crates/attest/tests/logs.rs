@@ -225,7 +225,7 @@ fn a2_a_list_cut_anywhere_does_not_replay() {
         let refused = shorter.check_replay(10, HashAlgorithm::Sha256, &value);
         assert_eq!(refused, Err(ImaError::Replay { pcr: 10, bank: HashAlgorithm::Sha256 }), "{size}");
     }
-    assert_eq!(MeasurementList::parse(b""), Err(ImaError::Line(1)));
+    assert_eq!(MeasurementList::parse(b""), Err(ImaError::Entry(1)));
 }
 
 /// The types and data of a log's events.

@@ -7,6 +7,7 @@
 use attest::{
     certificate::{Certificate, RevocationList},
     detect::Kind,
+    ima::{ImaEntry, MeasurementList},
     tpm::Quote,
 };
 use serde::Serialize;
@@ -240,16 +241,30 @@ pub(crate) fn meaning(path: &str) -> &'static str {
 }
 
 fn ima(bytes: &[u8]) -> Vec<Field> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let files: Vec<&str> = text.lines().filter_map(|line| line.rsplit(' ').next()).collect();
-            vec![
-                field("entries", files.len().to_string(), "files that were measured before use"),
-                field("first", files.first().copied().unwrap_or_default(), "the first of them"),
-                field("last", files.last().copied().unwrap_or_default(), "the last of them"),
-            ]
+    let told = |count: usize, first: &str, last: &str| {
+        vec![
+            field("entries", count.to_string(), "files that were measured before use"),
+            field("first", first, "the first of them"),
+            field("last", last, "the last of them"),
+        ]
+    };
+    match (MeasurementList::parse(bytes), std::str::from_utf8(bytes)) {
+        (Ok(list), _) => {
+            let name = |entry: Option<&ImaEntry>| entry.map(|entry| entry.name().to_owned()).unwrap_or_default();
+            let entries = list.entries();
+            told(entries.len(), &name(entries.first()), &name(entries.last()))
         }
-        Err(_) => vec![field("form", "binary", "entries of register, digest, template and data")],
+        (Err(error), Ok(text)) => {
+            let files: Vec<&str> = text.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+            let mut fields = told(
+                files.len(),
+                files.first().copied().unwrap_or_default(),
+                files.last().copied().unwrap_or_default(),
+            );
+            fields.push(field("list", "refused", error.to_string()));
+            fields
+        }
+        (Err(error), Err(_)) => vec![field("list", "refused", error.to_string())],
     }
 }
 

@@ -14,9 +14,13 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
     let log = case.need("event_log")?;
     let ima = case.file("ima_log")?;
     let registers = registers(case)?;
+    let list = match ima.as_deref().map(MeasurementList::parse).transpose() {
+        Ok(list) => list,
+        Err(error) => return Ok(Report::coded(error.code(), error.to_string(), error.is_malformed())),
+    };
     let outcome = CcEventLog::parse(&log).and_then(|mut log| {
-        if let Some(list) = ima.as_deref().and_then(|list| MeasurementList::parse(list).ok()) {
-            log.continue_with(&list);
+        if let Some(list) = &list {
+            log.continue_with(list);
         }
         held(&log, &registers)
     });
