@@ -22,6 +22,14 @@ pub enum CoseError {
     /// Not the four parts of a COSE_Sign1.
     #[error("the {0} of the COSE_Sign1 is not what it should be")]
     Shape(&'static str),
+    /// More headers in one of the two maps than are ever read.
+    #[error("the {part} of the COSE_Sign1 has {count} entries; at most 32 are read")]
+    TooManyHeaders {
+        /// Which of the two.
+        part: &'static str,
+        /// Its entries.
+        count: usize,
+    },
     /// A critical header, none of which is known here, or an empty list of them.
     #[error("the COSE_Sign1 has critical headers, which are not known here")]
     Critical,
@@ -46,6 +54,7 @@ impl CoseError {
             CoseError::Cbor(error) => error.code(),
             CoseError::Type(_) => "unsupported-cose-type",
             CoseError::Shape(_) => "cose-malformed",
+            CoseError::TooManyHeaders { .. } => "too-large",
             CoseError::Critical => "critical-header",
             CoseError::AlgorithmUnprotected | CoseError::Algorithm(_) => "algorithm-not-allowed",
             CoseError::KeyMismatch(_) => "algorithm-mismatch",
@@ -55,7 +64,7 @@ impl CoseError {
 
     /// Whether the bytes are not even the structure.
     pub const fn is_malformed(self) -> bool {
-        matches!(self, CoseError::Cbor(_) | CoseError::Shape(_))
+        matches!(self, CoseError::Cbor(_) | CoseError::Shape(_) | CoseError::TooManyHeaders { .. })
     }
 }
 
@@ -171,12 +180,12 @@ pub(crate) fn sign<E>(
 
 /// Checks both headers and returns the algorithm (label 1); label 2 is `crit`.
 fn headers(protected: &[u8], unprotected: &Value<'_>) -> Result<Algorithm, CoseError> {
-    let outside = unprotected.map().ok_or(CoseError::Shape("unprotected header"))?;
+    let outside = entries(unprotected, "unprotected header")?;
     if protected.is_empty() {
         return Err(CoseError::AlgorithmUnprotected);
     }
     let inside = Value::parse(protected, Form::Deterministic)?;
-    let inside_entries = inside.map().ok_or(CoseError::Shape("protected header"))?;
+    let inside_entries = entries(&inside, "protected header")?;
     if inside.at(2).is_some() || unprotected.at(2).is_some() {
         return Err(CoseError::Critical);
     }
@@ -189,4 +198,49 @@ fn headers(protected: &[u8], unprotected: &Value<'_>) -> Result<Algorithm, CoseE
     let id = inside.at(1).ok_or(CoseError::AlgorithmUnprotected)?;
     let id = id.integer().ok_or(CoseError::Shape("algorithm"))?;
     Algorithm::from_cose(id).ok_or(CoseError::Algorithm(id))
+}
+
+/// The entries of a header, so few that comparing each with each costs nothing.
+fn entries<'a, 'b>(header: &'b Value<'a>, part: &'static str) -> Result<&'b [(Value<'a>, Value<'a>)], CoseError> {
+    let entries = header.map().ok_or(CoseError::Shape(part))?;
+    match entries.len() {
+        0..=MAX_HEADERS => Ok(entries),
+        count => Err(CoseError::TooManyHeaders { part, count }),
+    }
+}
+
+const MAX_HEADERS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// An envelope whose headers have the algorithm and `inside` or `outside` further labels.
+    fn envelope(inside: i64, outside: i64) -> Vec<u8> {
+        let mut protected = Encoder::default();
+        protected.map(usize::try_from(inside).unwrap() + 1);
+        for number in [1, -7].into_iter().chain((0..inside).flat_map(|label| [100 + label, 0])) {
+            protected.integer(number);
+        }
+        let mut encoder = Encoder::default();
+        encoder.array(4);
+        encoder.bytes(&protected.done());
+        encoder.map(usize::try_from(outside).unwrap());
+        (0..outside).flat_map(|label| [-100 - label, 0]).for_each(|number| encoder.integer(number));
+        encoder.bytes(b"payload");
+        encoder.bytes(&[0; 64]);
+        encoder.done()
+    }
+
+    #[test]
+    fn headers_of_more_entries_than_are_compared_are_refused_by_their_count() {
+        assert_eq!(Sign1::parse(&envelope(31, 32)).map(|sign1| sign1.algorithm()), Ok(Algorithm::Es256));
+        let refused = |inside, outside| Sign1::parse(&envelope(inside, outside)).err();
+        let too_many = |part, count| Some(CoseError::TooManyHeaders { part, count });
+        assert_eq!(refused(32, 0), too_many("protected header", 33));
+        assert_eq!(refused(0, 33), too_many("unprotected header", 33));
+        assert_eq!(refused(40_000, 40_000), too_many("unprotected header", 40_000));
+        assert_eq!(refused(40_000, 40_000).map(CoseError::code), Some("too-large"));
+    }
 }
