@@ -539,8 +539,22 @@ fn is_strict(der: &[u8], signed: &[u8]) -> bool {
     let Some(rest) = content.strip_prefix(signed) else { return false };
     let Some((0x30, _, after)) = element(rest) else { return false };
     let algorithm = rest.get(..rest.len().saturating_sub(after.len())).unwrap_or_default();
-    let named = signed.windows(algorithm.len()).any(|window| window == algorithm);
-    named && matches!(element(after), Some((0x03, [0, ..], [])))
+    named_algorithm(signed) == Some(algorithm) && matches!(element(after), Some((0x03, [0, ..], [])))
+}
+
+/// The algorithm that a signed part names, as it stands there: after a certificate's version (context tag 0) and serial number, after
+/// a list's version (RFC 5280, sections 4.1 and 5.1). It is looked for nowhere else, so its length costs nothing.
+fn named_algorithm(signed: &[u8]) -> Option<&[u8]> {
+    let (_, mut rest, _) = element(signed)?;
+    for leading in [0xA0, 0x02] {
+        match element(rest)? {
+            (tag, _, after) if tag == leading => rest = after,
+            _ => {}
+        }
+    }
+    let (tag, _, after) = element(rest)?;
+    let named = rest.get(..rest.len().saturating_sub(after.len()))?;
+    (tag == 0x30).then_some(named)
 }
 
 /// The first element of DER: its tag, its content, and what follows. Lengths are of the shortest form (X.690, section 10.1).
@@ -586,3 +600,45 @@ const MAX_SIZE: usize = 64 * 1024;
 const MAX_BUNDLE: usize = 512 * 1024;
 const MAX_CHAIN: usize = 16;
 const MAX_CRL: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let length = match content.len() {
+            0..0x80 => vec![size[3]],
+            0x80..0x1_0000 => vec![0x82, size[2], size[3]],
+            _ => [&[0x84][..], &size].concat(),
+        };
+        [&[tag][..], &length, content].concat()
+    }
+
+    /// What is signed, with this algorithm in it, in the frame of a certificate or list that names `outside`.
+    fn framed(leading: &[Vec<u8>], inside: &[u8], outside: &[u8]) -> bool {
+        let signed = der(0x30, &[leading.concat(), inside.to_vec(), der(0x30, b"more")].concat());
+        is_strict(&der(0x30, &[&signed[..], outside, &der(0x03, &[0, 1, 2])].concat()), &signed)
+    }
+
+    #[test]
+    fn an_algorithm_is_found_at_its_own_place_or_not_at_all() {
+        let (version, serial) = (der(0xA0, &[2, 1, 2]), der(0x02, &[1]));
+        let algorithm = der(0x30, &[0x06, 1, 1]);
+        let certificate = [version, serial.clone()];
+        assert!(framed(&certificate, &algorithm, &algorithm));
+        assert!(framed(&certificate[1..], &algorithm, &algorithm), "a certificate of the first version, or a list");
+        assert!(framed(&[], &algorithm, &algorithm), "a list of the first version");
+        assert!(!framed(&certificate, &der(0x30, &[0x06, 1, 2]), &algorithm));
+        assert!(!framed(&certificate, &[&serial[..], &algorithm].concat(), &algorithm), "a second serial number");
+        // The same bytes elsewhere in what is signed are not the algorithm, and are not searched for.
+        let elsewhere = [der(0x30, &[0x06, 1, 2]), algorithm.clone()].concat();
+        assert!(!framed(&certificate, &elsewhere, &algorithm));
+        // A periodic parameter of megabytes, spelt with a longer length inside than outside.
+        let parameter = der(0x04, &vec![0x30; 4 << 20]);
+        let content = [&[0x06, 1, 1][..], &parameter].concat();
+        let long = [&[0x30, 0x88, 0, 0, 0, 0][..], &u32::try_from(content.len()).unwrap_or(0).to_be_bytes(), &content]
+            .concat();
+        assert!(!framed(&certificate, &long, &der(0x30, &content)));
+    }
+}
