@@ -96,11 +96,21 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`CborError`], with the offset.
     pub(crate) fn parse(bytes: &'a [u8], form: Form) -> Result<Value<'a>, CborError> {
+        Value::parse_within(bytes, form, &mut 0)
+    }
+
+    /// As [`Value::parse`], for one of several items that lie in one document: `items` counts them all, so that many small parts cost
+    /// no more than a large one.
+    ///
+    /// # Errors
+    /// [`CborError`], with the offset.
+    pub(crate) fn parse_within(bytes: &'a [u8], form: Form, items: &mut usize) -> Result<Value<'a>, CborError> {
         if bytes.len() > MAX_SIZE {
             return Err(CborError::TooLarge(bytes.len()));
         }
-        let mut decoder = Decoder { bytes, at: 0, form, items: 0 };
+        let mut decoder = Decoder { bytes, at: 0, form, items: *items };
         let value = decoder.item(0)?;
+        *items = decoder.items;
         match bytes.len().saturating_sub(decoder.at) {
             0 => Ok(value),
             count => Err(CborError::Trailing(count)),

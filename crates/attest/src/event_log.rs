@@ -308,7 +308,9 @@ fn parse_header(data: &[u8]) -> Result<(Vec<LogAlgorithm>, Vec<u8>), FormatError
     for _ in 0..count {
         let algorithm = LogAlgorithm { id: reader.u16_le()?, size: reader.u16_le()? };
         let known = HashAlgorithm::from_id(algorithm.id);
-        if known.is_some_and(|known| known.size() != usize::from(algorithm.size)) || algorithm.size > 64 {
+        // A bank of a few bytes would be no hash, and would let a small log become many digests.
+        let sizes = known.map_or(MIN_DIGEST..=MAX_DIGEST, |known| known.size()..=known.size());
+        if !sizes.contains(&usize::from(algorithm.size)) {
             return Err(reader.refuse("digest size", algorithm.size));
         }
         if algorithms.iter().any(|other| other.id == algorithm.id) {
@@ -374,6 +376,9 @@ fn start_value(bank: HashAlgorithm, pcr: u8, locality: Option<u8>) -> Vec<u8> {
 const LOG: &str = "the event log";
 const PCR_COUNT: u8 = 24;
 const MAX_ALGORITHMS: u32 = 8;
+/// The sizes of a hash that is not known here.
+const MIN_DIGEST: usize = 20;
+const MAX_DIGEST: usize = 64;
 const EV_NO_ACTION: u32 = 0x0000_0003;
 const SPEC_ID_03: &[u8] = b"Spec ID Event03\0";
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";

@@ -28,7 +28,7 @@ pub struct MeasurementList {
 pub struct ImaEntry {
     pcr: u8,
     template: String,
-    /// The fields as they are hashed; `None` for a violation.
+    /// The fields as they are hashed, but for the oldest template, whose padding is put back; `None` for a violation.
     hashed: Option<Vec<u8>>,
     algorithm: String,
     digest: Vec<u8>,
@@ -80,6 +80,7 @@ impl MeasurementList {
         })?;
         let mut entries = Vec::new();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            bounded(&entries)?;
             entries.push(ImaEntry::parse(line.trim_start_matches(' '), index + 1)?);
         }
         if entries.is_empty() { Err(ImaError::Entry(1)) } else { Ok(MeasurementList { entries }) }
@@ -91,6 +92,7 @@ impl MeasurementList {
         let mut reader = Reader::new(LIST, bytes);
         let mut entries = Vec::new();
         while !reader.is_empty() {
+            bounded(&entries)?;
             entries.push(ImaEntry::read(&mut reader, size, entries.len() + 1)?);
         }
         Ok(MeasurementList { entries })
@@ -155,7 +157,7 @@ impl ImaEntry {
         Ok(ImaEntry {
             pcr,
             template: template.to_owned(),
-            hashed: (!violation).then_some(hashed),
+            hashed: (!violation).then_some(if fields.legacy { Vec::new() } else { hashed }),
             algorithm: fields.algorithm,
             digest: fields.digest,
             name: fields.name,
@@ -190,6 +192,7 @@ impl ImaEntry {
     /// What is extended into a bank.
     pub fn extended(&self, bank: HashAlgorithm) -> Vec<u8> {
         match &self.hashed {
+            Some(_) if self.template == LEGACY => bank.hash(&[&padded(&self.digest, &self.name)]),
             Some(hashed) => bank.hash(&[hashed]),
             None => vec![0xFF; bank.size()],
         }
@@ -244,7 +247,7 @@ impl Fields {
             _ => (rest, Vec::new()),
         };
         Fields {
-            legacy: template == "ima",
+            legacy: template == LEGACY,
             prefix,
             algorithm: algorithm.to_owned(),
             digest,
@@ -257,7 +260,7 @@ impl Fields {
     /// The fields of a binary entry, from behind its template's name.
     fn read(template: &str, reader: &mut Reader<'_>, number: usize) -> Result<Fields, ImaError> {
         let bad = || ImaError::Entry(number);
-        if template == "ima" {
+        if template == LEGACY {
             let digest = reader.take(20).map_err(ImaError::Malformed)?.to_vec();
             let name = std::str::from_utf8(sized(reader, MAX_LIST, number)?).map_err(|_| bad())?.to_owned();
             let algorithm = "sha1".to_owned();
@@ -291,16 +294,12 @@ impl Fields {
         if algorithm && legacy && plain { Ok(self) } else { Err(ImaError::Entry(number)) }
     }
 
-    /// Each field behind its length; the oldest template has the digest bare and the name padded to 256 bytes.
+    /// Each field behind its length, but in the oldest template.
     fn hashed(&self) -> Vec<u8> {
-        let mut out = Vec::new();
         if self.legacy {
-            out.extend_from_slice(&self.digest);
-            let mut name = self.name.clone().into_bytes();
-            name.resize(LEGACY_NAME, 0);
-            out.extend_from_slice(&name);
-            return out;
+            return padded(&self.digest, &self.name);
         }
+        let mut out = Vec::new();
         let mut put = |field: &[u8]| {
             out.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(field);
@@ -337,6 +336,22 @@ fn names_a_template(bytes: &[u8]) -> bool {
     sized(&mut reader, MAX_TEMPLATE, 0).is_ok_and(|name| TEMPLATES.iter().any(|known| known.as_bytes() == name))
 }
 
+/// Whether there is room for another entry.
+fn bounded(entries: &[ImaEntry]) -> Result<(), ImaError> {
+    if entries.len() < MAX_ENTRIES {
+        return Ok(());
+    }
+    let field = "number of measurements, more than";
+    Err(ImaError::Malformed(FormatError::Value { structure: LIST, field, value: MAX_ENTRIES as u64 }))
+}
+
+/// The fields of the oldest template: the digest bare and the name padded to 256 bytes.
+fn padded(digest: &[u8], name: &str) -> Vec<u8> {
+    let mut name = name.as_bytes().to_vec();
+    name.resize(LEGACY_NAME, 0);
+    [digest, &name].concat()
+}
+
 fn is_hexadecimal(text: &str) -> bool {
     !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -349,4 +364,7 @@ const MAX_TEMPLATE: usize = 16;
 const MAX_DIGEST: usize = 128;
 /// The room for a name in the oldest template; at least one zero ends it.
 const LEGACY_NAME: usize = 256;
-const MAX_LIST: usize = 16 << 20;
+const LEGACY: &str = "ima";
+const MAX_LIST: usize = 8 << 20;
+/// An entry takes more memory than its bytes, so their number is bounded too; a machine's list has some thousands.
+const MAX_ENTRIES: usize = 100_000;

@@ -239,6 +239,26 @@ fn told() -> Option<Vec<(String, Description, Events)>> {
         (case.id.clone(), log.describe(*log.banks().last().unwrap()), data)
     };
     let of_machine = |case: &Case| {
+#[test]
+fn a_bank_of_an_unknown_hash_has_the_size_of_a_hash() {
+    // The header of a log whose only bank is of an algorithm that is not known here.
+    let log = |size: u16| {
+        let mut header = b"Spec ID Event03\0\0\0\0\0\x00\x02\x00\x02\x01\0\0\0\xff\x7f".to_vec();
+        header.extend_from_slice(&size.to_le_bytes());
+        header.push(0);
+        let length = (header.len() as u32).to_le_bytes();
+        [&0_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), &[0; 20], &length, &header].concat()
+    };
+    for size in [20, 28, 32, 48, 64] {
+        assert!(EventLog::parse(&log(size)).is_ok(), "{size}");
+    }
+    for size in [0, 1, 19, 65, u16::MAX] {
+        let structure = "the header of the event log";
+        let refused = FormatError::Value { structure, field: "digest size", value: size.into() };
+        assert_eq!(EventLog::parse(&log(size)), Err(refused), "{size}");
+    }
+}
+
         let log = CcEventLog::parse(&case.bytes("event_log")).unwrap();
         let data = log.events().iter().map(|event| (event.kind, event.data.clone())).collect();
         (case.id.clone(), log.describe(), data)
@@ -279,6 +299,22 @@ fn what_was_loaded_is_told_with_how_far_it_counts() {
     assert_eq!(cos.programs[0].register, "rtmr1");
     let image = of("tcg-eventlog/dstack-tpm-eventlog");
     let names: Vec<&str> = image.sections.iter().map(|section| section.name.as_str()).collect();
+#[test]
+fn a_list_of_more_measurements_than_are_kept_is_refused_by_their_number() {
+    let line = format!("10 {} ima 00 x\n", "0".repeat(40));
+    assert_eq!(MeasurementList::parse(line.repeat(100_000).as_bytes()).map(|list| list.entries().len()), Ok(100_000));
+    let number = FormatError::Value {
+        structure: "the measurement list",
+        field: "number of measurements, more than",
+        value: 100_000,
+    };
+    let refused = MeasurementList::parse(line.repeat(100_001).as_bytes());
+    assert_eq!(refused.map(|list| list.entries().len()), Err(ImaError::Malformed(number)));
+    let size = (8 << 20) + 1;
+    let limit = FormatError::TooLarge { structure: "the measurement list", size, limit: 8 << 20 };
+    assert_eq!(MeasurementList::parse(&vec![b' '; size]), Err(ImaError::Malformed(limit)));
+}
+
     assert_eq!(names, [".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat"]);
     let stub = of("tcg-eventlog/tpm2-tools-sd-boot");
     assert_eq!(stub.command_lines[0].text, " console=ttyS0 console=tty0 efi=debug ");

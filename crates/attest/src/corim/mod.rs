@@ -127,7 +127,8 @@ impl UnsignedCorim {
         if bytes.len() > MAX {
             return Err(CorimError::TooLarge(bytes.len()));
         }
-        let value = Value::parse(bytes, Form::Plain).map_err(CorimError::Malformed)?;
+        let mut items = 0;
+        let value = Value::parse_within(bytes, Form::Plain, &mut items).map_err(CorimError::Malformed)?;
         let map = match value.tagged() {
             Some((UNSIGNED, map)) => map,
             Some(_) => return Err(CorimError::Member("tag")),
@@ -150,12 +151,13 @@ impl UnsignedCorim {
             corim.not_after = Some(time(validity.at(1).ok_or(CorimError::Member("not-after"))?)?);
         }
         for tag in map.at(1).and_then(Value::array).ok_or(CorimError::Member("tags"))? {
-            corim.read_tag(tag)?;
+            corim.read_tag(tag, &mut items)?;
         }
         Ok(corim)
     }
 
-    fn read_tag(&mut self, tag: &Value<'_>) -> Result<(), CorimError> {
+    /// `items` counts those of the whole document.
+    fn read_tag(&mut self, tag: &Value<'_>, items: &mut usize) -> Result<(), CorimError> {
         let (number, bytes) = match tag.tagged() {
             Some((number, body)) => (number, body.bytes()),
             None => (COMID, tag.bytes()),
@@ -165,7 +167,7 @@ impl UnsignedCorim {
             self.other_tags += 1;
             return Ok(());
         }
-        let value = Value::parse(bytes, Form::Plain).map_err(CorimError::Malformed)?;
+        let value = Value::parse_within(bytes, Form::Plain, items).map_err(CorimError::Malformed)?;
         // Earlier drafts have the tag inside the string, later ones around it.
         let comid = match value.tagged() {
             Some((COMID, comid)) => comid,
@@ -208,10 +210,8 @@ impl SignedCorim {
         }
         let envelope = match Sign1::parse(bytes) {
             Ok(envelope) => envelope,
-            Err(error) => {
-                let unsigned = UnsignedCorim::parse(bytes).is_ok();
-                return Err(if unsigned { CorimError::Unsigned } else { CorimError::Envelope(error) });
-            }
+            Err(_) if is_unsigned(bytes) => return Err(CorimError::Unsigned),
+            Err(error) => return Err(CorimError::Envelope(error)),
         };
         if !providers.iter().any(|key| envelope.verify(key).is_ok()) {
             return Err(CorimError::Signature);
@@ -275,6 +275,11 @@ impl CorimError {
             CorimError::TooLarge(_) | CorimError::Malformed(_) | CorimError::Envelope(_) | CorimError::Member(_)
         )
     }
+}
+
+/// Whether bytes that are no envelope begin as a CoRIM without one does: with its tag, or with its map. Nothing more of them is read.
+fn is_unsigned(bytes: &[u8]) -> bool {
+    bytes.starts_with(&TAGGED) || bytes.first().is_some_and(|first| first >> 5 == 5)
 }
 
 fn records<'a>(value: Option<&'a Value<'a>>) -> Result<&'a [Value<'a>], CorimError> {
@@ -356,5 +361,7 @@ fn time(value: &Value<'_>) -> Result<Timestamp, CorimError> {
 }
 
 const UNSIGNED: u64 = 501;
+/// The tag 501 in three bytes.
+const TAGGED: [u8; 3] = [0xd9, 0x01, 0xf5];
 const COMID: u64 = 506;
 const MAX: usize = 4 << 20;

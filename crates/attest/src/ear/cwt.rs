@@ -103,6 +103,10 @@ impl Ear {
 }
 
 pub(super) fn verify(token: &[u8], keys: &[TokenKey], now: Timestamp) -> Result<(Ear, Algorithm), TokenError> {
+    // Bounded before anything is hashed: the signature may be tried under each key.
+    if token.len() > MAX_SIZE {
+        return Err(TokenError::TooLarge(token.len()));
+    }
     // 61 in three bytes: the tag of a CWT (RFC 8392, section 6).
     let token = token.strip_prefix(&[0xd8, 0x3d]).unwrap_or(token);
     let signed = Sign1::parse(token).map_err(|error| match error {
@@ -330,3 +334,25 @@ fn strings(encoder: &mut Encoder, entries: &[(i64, Vec<u8>)]) {
 }
 
 const CURVES: [(&str, i64); 3] = [("P-256", 1), ("P-384", 2), ("P-521", 3)];
+
+const MAX_SIZE: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_more_bytes_than_are_hashed_is_refused_by_their_count() {
+        // A byte string that fills it.
+        let token = |size: usize| {
+            let mut encoder = Encoder::default();
+            encoder.bytes(&vec![0; size]);
+            encoder.done()
+        };
+        let refused = |token: &[u8]| verify(token, &[], Timestamp::UNIX_EPOCH).err();
+        let fits = token(MAX_SIZE - 5);
+        assert_eq!(fits.len(), MAX_SIZE);
+        assert!(matches!(refused(&fits), Some(TokenError::Cose(_))));
+        assert_eq!(refused(&token(MAX_SIZE - 4)), Some(TokenError::TooLarge(MAX_SIZE + 1)));
+    }
+}
