@@ -167,7 +167,8 @@ fn binary(bytes: &[u8]) -> Option<Kind> {
         [0xff, b'T', b'C', b'G'] => return Some(Kind::TpmQuote),
         [0x11, 0xe0, ..] => return Some(Kind::NvidiaReport),
         [0xd9, 0x01, 0x8f, _] | [0xd9, 0x03, 0x8b, _] => return Some(Kind::CcaToken),
-        [0xd9, 0x01, 0xf5, _] => return Some(Kind::Corim),
+        // 501, and the tags 500 and 502 of earlier drafts.
+        [0xd9, 0x01, 0xf4..=0xf6, _] => return Some(Kind::Corim),
         // COSE_Sign1 with or without its tag, and COSE_Mac0.
         [0xd2, 0x84, ..] | [0xd1, 0x84, ..] | [0x84, 0x40..=0x5f, 0xa1..=0xa4, _] => {
             return Some(if has(b"nitrotpm_pcrs") {
@@ -322,6 +323,8 @@ mod tests {
         report[0] = 3;
         assert_eq!(detect(&report), Kind::SnpReport(3));
         assert_eq!(detect(b"\xd2\x84\x43\xa1\x01\x26\xa0\x50http://arm.com/psa"), Kind::PsaToken);
+        assert_eq!(detect(b"\xd9\x01\xf4\xd9\x01\xf6\xd2\x84"), Kind::Corim);
+        assert_eq!(detect(b"\xd9\x01\xf5\xa2"), Kind::Corim);
         assert_eq!(detect(b"{\"tcbInfo\":{},\"signature\":\"\"}"), Kind::TcbInfo);
         assert_eq!(detect(b"{\"sha256\":{\"0\":\"00\"}}"), Kind::PcrValues);
         assert_eq!(detect(b"10 00 ima-ng sha1:00 boot_aggregate\n"), Kind::ImaLog);

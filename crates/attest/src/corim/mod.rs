@@ -1,6 +1,7 @@
 //! CoRIM (draft-ietf-rats-corim): Reference Values as their providers sign them.
 //!
-//! A CoRIM is a CBOR map, bare or tagged 501, and a signed one is the payload of a COSE_Sign1. In it lie CoMIDs, which say of an
+//! A CoRIM is a CBOR map, bare or tagged 501, and a signed one is the payload of a COSE_Sign1. Earlier drafts, and vendors since, have further tags
+//! around them (500 around either, 502 around the signed one), which say nothing more. In it lie CoMIDs, which say of an
 //! environment (a class, an instance) which measurements it should have and which keys vouch for it. [`UnsignedCorim`] is only what
 //! the bytes say; [`SignedCorim`] is what a provider vouches for, under a key that the caller trusts; [`SignedCorim::current`] holds
 //! it against a time. Reference Values for a policy come from the last alone.
@@ -119,7 +120,7 @@ pub enum CorimError {
 }
 
 impl UnsignedCorim {
-    /// Reads a CoRIM, bare or tagged, whose bytes it must use up.
+    /// Reads a CoRIM, bare or tagged 501 or 500(501), whose bytes it must use up.
     ///
     /// # Errors
     /// [`CorimError`].
@@ -128,6 +129,10 @@ impl UnsignedCorim {
             return Err(CorimError::TooLarge(bytes.len()));
         }
         let mut items = 0;
+        let bytes = match bytes.strip_prefix(&CHOICE) {
+            Some(chosen) if chosen.starts_with(&TAGGED) => chosen,
+            _ => bytes,
+        };
         let value = Value::parse_within(bytes, Form::Plain, &mut items).map_err(CorimError::Malformed)?;
         let map = match value.tagged() {
             Some((UNSIGNED, map)) => map,
@@ -190,7 +195,7 @@ impl UnsignedCorim {
         }
         for kind in [2, 3] {
             for record in records(triples.at(kind))? {
-                let [environment, keys] = pair(record)?;
+                let [environment, keys] = keyed(record)?;
                 self.keys += 1;
                 profile::check_keys(&self.profiles, environment, keys)?;
             }
@@ -208,9 +213,10 @@ impl SignedCorim {
         if bytes.len() > MAX {
             return Err(CorimError::TooLarge(bytes.len()));
         }
-        let envelope = match Sign1::parse(bytes) {
+        let chosen = bytes.strip_prefix(&CHOICE).unwrap_or(bytes);
+        let envelope = match Sign1::parse(chosen.strip_prefix(&SIGNED).unwrap_or(chosen)) {
             Ok(envelope) => envelope,
-            Err(_) if is_unsigned(bytes) => return Err(CorimError::Unsigned),
+            Err(_) if is_unsigned(chosen) => return Err(CorimError::Unsigned),
             Err(error) => return Err(CorimError::Envelope(error)),
         };
         if !providers.iter().any(|key| envelope.verify(key).is_ok()) {
@@ -296,6 +302,15 @@ fn pair<'a>(record: &'a Value<'a>) -> Result<[&'a Value<'a>; 2], CorimError> {
     }
 }
 
+/// The environment and the keys of a triple; conditions may follow, which say when the keys count.
+fn keyed<'a>(record: &'a Value<'a>) -> Result<[&'a Value<'a>; 2], CorimError> {
+    match record.array() {
+        Some([environment, keys]) => Ok([environment, keys]),
+        Some([environment, keys, conditions]) if matches!(conditions.map(), Some([_, ..])) => Ok([environment, keys]),
+        _ => Err(CorimError::Member("triple")),
+    }
+}
+
 /// environment-map: class 0, instance 1, group 2; class-map: class-id 0, vendor 1, model 2.
 fn class(environment: &Value<'_>) -> Result<Option<String>, CorimError> {
     if environment.map().is_none() {
@@ -361,7 +376,12 @@ fn time(value: &Value<'_>) -> Result<Timestamp, CorimError> {
 }
 
 const UNSIGNED: u64 = 501;
-/// The tag 501 in three bytes.
+/// The tags 500, 502 and 501, in three bytes each.
+const CHOICE: [u8; 3] = [0xd9, 0x01, 0xf4];
+const SIGNED: [u8; 3] = [0xd9, 0x01, 0xf6];
 const TAGGED: [u8; 3] = [0xd9, 0x01, 0xf5];
 const COMID: u64 = 506;
 const MAX: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;

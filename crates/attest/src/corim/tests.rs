@@ -1,0 +1,116 @@
+//! Forms of CoRIMs that are taken, and how much of one is read.
+#![allow(clippy::unwrap_used)]
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+
+use super::*;
+use crate::{cbor::Encoder, cose, keys::Algorithm};
+
+const SIX: [u8; 6] = [0xd9, 0x01, 0xf4, 0xd9, 0x01, 0xf6];
+
+/// A CoMID whose triples of one kind are these, each encoded.
+fn comid(kind: i64, records: &[Vec<u8>]) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    encoder.tag(COMID);
+    encoder.map(1);
+    encoder.integer(4);
+    encoder.map(1);
+    encoder.integer(kind);
+    encoder.array(records.len());
+    [encoder.done(), records.concat()].concat()
+}
+
+/// A bare CoRIM with these CoMIDs.
+fn corim(comids: &[Vec<u8>]) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    encoder.map(2);
+    encoder.integer(0);
+    encoder.text("id");
+    encoder.integer(1);
+    encoder.array(comids.len());
+    comids.iter().for_each(|comid| encoder.bytes(comid));
+    encoder.done()
+}
+
+/// A reference triple of an environment and no measurement: [{}, []].
+fn triple() -> Vec<u8> {
+    vec![0x82, 0xa0, 0x80]
+}
+
+fn small() -> Vec<u8> {
+    corim(&[comid(0, &[triple()])])
+}
+
+fn signed(payload: &[u8]) -> (Vec<u8>, VerificationKey) {
+    let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).unwrap();
+    let sign = |bytes: &[u8]| key.sign(&random, bytes).map(|signature| signature.as_ref().to_vec());
+    let envelope = cose::sign(Algorithm::Es256, payload, sign).unwrap().unwrap();
+    (envelope, VerificationKey::from_point(key.public_key().as_ref()).unwrap())
+}
+
+#[test]
+fn the_tags_of_earlier_drafts_are_taken_off() {
+    let (envelope, key) = signed(&[&TAGGED[..], &small()].concat());
+    let keys = [key];
+    let expected = SignedCorim::open(&envelope, &keys).unwrap();
+    for prefix in [&SIX[..], &CHOICE, &SIGNED] {
+        assert_eq!(SignedCorim::open(&[prefix, &envelope].concat(), &keys), Ok(expected.clone()), "{prefix:?}");
+    }
+    for prefix in [[SIGNED, CHOICE].concat(), [SIGNED, SIGNED].concat(), [CHOICE, TAGGED].concat(), TAGGED.to_vec()] {
+        assert!(SignedCorim::open(&[&prefix[..], &envelope].concat(), &keys).is_err(), "{prefix:?}");
+    }
+    let bare = UnsignedCorim::parse(&small()).unwrap();
+    for prefix in [&TAGGED[..], &[CHOICE, TAGGED].concat()] {
+        assert_eq!(UnsignedCorim::parse(&[prefix, &small()].concat()), Ok(bare.clone()));
+    }
+    for prefix in [&CHOICE[..], &SIX, &SIGNED] {
+        let refused = UnsignedCorim::parse(&[prefix, &small()].concat());
+        assert_eq!(refused, Err(CorimError::Member("tag")), "{prefix:?}");
+    }
+}
+
+#[test]
+fn the_tags_are_under_no_signature_and_change_nothing_else() {
+    let (mut envelope, key) = signed(&small());
+    *envelope.last_mut().unwrap() ^= 1;
+    assert_eq!(SignedCorim::open(&[&SIX[..], &envelope].concat(), &[key]), Err(CorimError::Signature));
+}
+
+#[test]
+fn one_that_nobody_signed_is_told_by_its_beginning_alone() {
+    for prefix in [&[][..], &TAGGED, &[CHOICE, TAGGED].concat()] {
+        assert_eq!(SignedCorim::open(&[prefix, &small()].concat(), &[]), Err(CorimError::Unsigned));
+    }
+    // What follows the beginning is not read.
+    assert_eq!(SignedCorim::open(&[&TAGGED[..], b"anything"].concat(), &[]), Err(CorimError::Unsigned));
+    assert!(matches!(SignedCorim::open(b"anything", &[]), Err(CorimError::Envelope(_))));
+}
+
+#[test]
+fn the_items_of_all_parts_are_counted_together() {
+    // Each part is far below the limit, with three items for every reference.
+    let part = comid(0, &vec![triple(); 10_000]);
+    assert!(UnsignedCorim::parse(&corim(&[part.clone(), part.clone(), part.clone()])).is_ok());
+    let refused = UnsignedCorim::parse(&corim(&vec![part; 4]));
+    assert!(matches!(refused, Err(CorimError::Malformed(CborError::TooManyItems(_)))), "{refused:?}");
+}
+
+#[test]
+fn a_triple_of_keys_may_have_conditions() {
+    let keys = |record: &[u8]| UnsignedCorim::parse(&corim(&[comid(3, &[record.to_vec()])])).map(|corim| corim.keys);
+    let bad = Err(CorimError::Member("triple"));
+    assert_eq!(keys(&[0x82, 0xa0, 0x80]), Ok(1));
+    assert_eq!(keys(&[0x83, 0xa0, 0x80, 0xa1, 0x00, 0x01]), Ok(1));
+    assert_eq!(keys(&[0x83, 0xa0, 0x80, 0xa0]), bad);
+    assert_eq!(keys(&[0x83, 0xa0, 0x80, 0x00]), bad);
+    assert_eq!(keys(&[0x84, 0xa0, 0x80, 0xa1, 0x00, 0x01, 0x00]), bad);
+    assert_eq!(keys(&[0x81, 0xa0]), bad);
+    // A reference has none.
+    let reference = UnsignedCorim::parse(&corim(&[comid(0, &[vec![0x83, 0xa0, 0x80, 0xa1, 0x00, 0x01]])]));
+    assert_eq!(reference, Err(CorimError::Member("triple")));
+}
