@@ -40,8 +40,20 @@ pub struct CcEvent {
     pub name: String,
     /// What was extended.
     pub digest: Vec<u8>,
-    /// Its data, vouched for only where [`CcEvent::is_measured`].
+    /// Its data, vouched for only where [`CcEvent::is_measured`]; empty also where a list leaves it out.
     pub data: Vec<u8>,
+    format: AgentFormat,
+    left_out: bool,
+}
+
+/// Over what an agent's digest is (dstack's `EventLogVersion`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum AgentFormat {
+    /// Version 1: type, name and payload with colons between.
+    #[default]
+    Colons,
+    /// Version 2: name, payload and type as JSON in its canonical form (RFC 8785).
+    Json,
 }
 
 /// Why a log does not stand for its registers.
@@ -123,7 +135,15 @@ impl CcEventLog {
             let rtmr = entry.pcr.checked_sub(1).filter(|rtmr| *rtmr < 4).ok_or(register)?;
             let digest = entry.digest(*bank).ok_or(CcelError::Bank)?.to_vec();
             let rtmr = u8::try_from(rtmr).unwrap_or(u8::MAX);
-            events.push(CcEvent { rtmr, kind: entry.kind, name: String::new(), digest, data: entry.data.clone() });
+            events.push(CcEvent {
+                rtmr,
+                kind: entry.kind,
+                name: String::new(),
+                digest,
+                data: entry.data.clone(),
+                format: AgentFormat::default(),
+                left_out: false,
+            });
         }
         Ok(CcEventLog { bank: *bank, events })
     }
@@ -139,12 +159,7 @@ impl CcEventLog {
         for (index, listed) in list.into_iter().enumerate() {
             let rtmr = u8::try_from(listed.imr).ok().filter(|rtmr| *rtmr < 4);
             let rtmr = rtmr.ok_or(CcelError::Register { index, register: listed.imr })?;
-            let digest = hex::decode(&listed.digest).map_err(|_| CcelError::Json)?;
-            if digest.len() != bank.size() {
-                return Err(CcelError::Json);
-            }
-            let data = hex::decode(&listed.event_payload).map_err(|_| CcelError::Json)?;
-            events.push(CcEvent { rtmr, kind: listed.event_type, name: listed.event, digest, data });
+            events.push(listed.event(rtmr, bank)?);
         }
         Ok(CcEventLog { bank, events })
     }
@@ -158,6 +173,8 @@ impl CcEventLog {
             name: String::new(),
             digest: entry.extended(bank),
             data: Vec::new(),
+            format: AgentFormat::default(),
+            left_out: false,
         }));
     }
 
@@ -238,14 +255,14 @@ impl CcEventLog {
     }
 
     /// Checks that the data of every event whose type promises it hashes to its digest, and that every name is an agent's, whose digest is
-    /// over name and data.
+    /// over name and data. A firmware's event whose data a list leaves out has none to check.
     ///
     /// # Errors
     /// [`CcelError::Data`].
     pub fn check_data(&self) -> Result<(), CcelError> {
         for (index, event) in self.events.iter().enumerate() {
             let of_agent = event.kind == AGENT_EVENT;
-            let promised = of_agent || EventLog::promises_data(event.kind);
+            let promised = of_agent || (EventLog::promises_data(event.kind) && !event.left_out);
             // Another type's digest is not over a name: the name would be whatever the log's writer likes.
             let misnamed = !of_agent && !event.name.is_empty();
             if misnamed || (promised && !event.is_measured(self.bank)) {
@@ -257,10 +274,10 @@ impl CcEventLog {
 }
 
 impl CcEvent {
-    /// Whether the digest vouches for the data: of the firmware the hash of the data, of an agent that of type, name and data with colons between.
+    /// Whether the digest vouches for the data: of the firmware the hash of the data, of an agent that of type, name and data together.
     pub fn is_measured(&self, bank: HashAlgorithm) -> bool {
         let expected = if self.kind == AGENT_EVENT {
-            agent_digest(bank, &self.name, &self.data)
+            self.format.digest(bank, &self.name, &self.data)
         } else {
             bank.hash(&[&self.data])
         };
@@ -269,21 +286,62 @@ impl CcEvent {
 
     /// Whether it is `system-ready`, by name or by what was extended.
     fn closes(&self, bank: HashAlgorithm) -> bool {
-        self.name == SYSTEM_READY || self.digest == agent_digest(bank, SYSTEM_READY, &[])
+        let formats = [AgentFormat::Colons, AgentFormat::Json];
+        self.name == SYSTEM_READY || formats.iter().any(|format| self.digest == format.digest(bank, SYSTEM_READY, &[]))
     }
 }
 
-fn agent_digest(bank: HashAlgorithm, name: &str, data: &[u8]) -> Vec<u8> {
-    bank.hash(&[&AGENT_EVENT.to_le_bytes(), b":", name.as_bytes(), b":", data])
+impl AgentFormat {
+    fn digest(self, bank: HashAlgorithm, name: &str, data: &[u8]) -> Vec<u8> {
+        match self {
+            AgentFormat::Colons => bank.hash(&[&AGENT_EVENT.to_le_bytes(), b":", name.as_bytes(), b":", data]),
+            // The members are in order, and a text is escaped as RFC 8785 escapes it.
+            AgentFormat::Json => {
+                let (name, payload) = (serde_json::Value::from(name), hex::encode(data));
+                bank.hash(&[format!("{{\"name\":{name},\"payload\":\"{payload}\",\"type\":{AGENT_EVENT}}}").as_bytes()])
+            }
+        }
+    }
 }
 
+/// An event as dstack's agents list it. To make the list shorter they leave out what can be told from the rest, the digest of their own
+/// events, and what is not needed for a replay, the data of the firmware's (its `TdxEvent::stripped`).
 #[derive(Deserialize)]
 struct Listed {
     imr: u32,
     event_type: u32,
+    #[serde(default)]
     digest: String,
     event: String,
     event_payload: String,
+    #[serde(default = "first_version")]
+    version: u32,
+}
+
+impl Listed {
+    fn event(self, rtmr: u8, bank: HashAlgorithm) -> Result<CcEvent, CcelError> {
+        let format = match self.version {
+            1 => AgentFormat::Colons,
+            2 => AgentFormat::Json,
+            _ => return Err(CcelError::Json),
+        };
+        let data = hex::decode(&self.event_payload).map_err(|_| CcelError::Json)?;
+        let of_agent = self.event_type == AGENT_EVENT;
+        let digest = if of_agent && self.digest.is_empty() {
+            format.digest(bank, &self.event, &data)
+        } else {
+            hex::decode(&self.digest).map_err(|_| CcelError::Json)?
+        };
+        if digest.len() != bank.size() {
+            return Err(CcelError::Json);
+        }
+        let left_out = !of_agent && data.is_empty();
+        Ok(CcEvent { rtmr, kind: self.event_type, name: self.event, digest, data, format, left_out })
+    }
+}
+
+const fn first_version() -> u32 {
+    1
 }
 
 impl CcelError {

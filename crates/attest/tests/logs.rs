@@ -124,6 +124,72 @@ fn t9_the_end_of_the_start_is_known_by_its_digest_under_any_label() {
 }
 
 #[test]
+fn a_list_in_the_short_form_holds_as_the_whole_one_does() {
+    let variable = listed(0, 0x8000_0001, &BANK.hash(&[b"variable"]), "", b"variable");
+    let whole = [variable, listed(0, 4, &BANK.hash(&[&[0; 4]]), "", &[0; 4]), event(3, "app-id", b"app")];
+    let mut short = whole.clone();
+    short[0]["event_payload"] = json!("");
+    short[1]["event_payload"] = json!("");
+    short[2]["digest"] = json!("");
+    let parse = |events: &[Value]| CcEventLog::parse(&serde_json::to_vec(events).unwrap());
+    for absent in [false, true] {
+        if absent {
+            short[2].as_object_mut().unwrap().remove("digest");
+        }
+        assert_eq!(held(&short), Ok(()));
+        assert_eq!(parse(&short).unwrap().replay(), parse(&whole).unwrap().replay());
+    }
+    // A computed digest is of what the list says: another payload replays to another value.
+    short[2]["event_payload"] = json!("00");
+    assert_ne!(parse(&short).unwrap().replay(), parse(&whole).unwrap().replay());
+    // Only an agent's digest can be computed, and data that is there is still checked.
+    let mut bare = whole.clone();
+    bare[0]["digest"] = json!("");
+    assert_eq!(parse(&bare), Err(CcelError::Json));
+    let mut other = whole;
+    other[1]["event_payload"] = json!("00");
+    assert_eq!(held(&other), Err(CcelError::Data { index: 1, rtmr: 0 }));
+    // A log area leaves nothing out.
+    let area = EventLog::new(&[BANK]).encode();
+    let entry = [&1_u32.to_le_bytes()[..], &4_u32.to_le_bytes(), &1_u32.to_le_bytes(), &BANK.id().to_le_bytes()];
+    let area = [&area, &entry.concat(), &BANK.hash(&[&[0; 4]]), &0_u32.to_le_bytes()[..]].concat();
+    assert_eq!(CcEventLog::parse(&area).unwrap().check_data(), Err(CcelError::Data { index: 0, rtmr: 0 }));
+}
+
+#[test]
+fn an_agents_event_of_the_second_version_is_hashed_as_json() {
+    let second = |name: &str, payload: &[u8], hashed: &str| {
+        let mut event = listed(3, AGENT, &BANK.hash(&[hashed.as_bytes()]), name, payload);
+        event["version"] = json!(2);
+        event
+    };
+    let good = second("compose-hash", &[0xab, 0xcd], r#"{"name":"compose-hash","payload":"abcd","type":134217729}"#);
+    let ready = second("system-ready", b"", r#"{"name":"system-ready","payload":"","type":134217729}"#);
+    let odd =
+        second("a\"b\\c\n\u{1}ü", b"", "{\"name\":\"a\\\"b\\\\c\\n\\u0001ü\",\"payload\":\"\",\"type\":134217729}");
+    assert_eq!(held(&[good.clone(), ready.clone(), odd]), Ok(()));
+    let data = |index| Err(CcelError::Data { index, rtmr: 3 });
+    let changed = |member: &str, value: Value| {
+        let mut event = good.clone();
+        event[member] = value;
+        event
+    };
+    for (member, value) in [("event", json!("compose-hasH")), ("event_payload", json!("abce")), ("version", json!(1))] {
+        assert_eq!(held(&[changed(member, value)]), data(0), "{member}");
+    }
+    assert_eq!(held(&[changed("version", json!(3))]), Err(CcelError::Json));
+    assert_eq!(held(&[changed("digest", json!(""))]), Ok(()));
+    let mut first = event(3, "app-id", b"app");
+    first["version"] = json!(2);
+    assert_eq!(held(&[first]), data(0));
+    // The order is that of the first version, whatever the end of the start is called.
+    assert_eq!(held(&[ready.clone(), good.clone()]), Err(CcelError::AfterReady { index: 1, rtmr: 3 }));
+    let digest = hex::decode(ready["digest"].as_str().unwrap()).unwrap();
+    let unlabelled = listed(3, 0x0D, &digest, "", b"nothing to see");
+    assert_eq!(held(&[unlabelled, good]), Err(CcelError::AfterReady { index: 1, rtmr: 3 }));
+}
+
+#[test]
 fn t9_a_real_agents_log_is_refused_with_any_of_its_events_of_the_start_again() {
     let Some(case) = Case::one("ccel/dstack-json-eventlog") else { return };
     let events: Vec<Value> = serde_json::from_slice(&case.bytes("event_log")).unwrap();
@@ -174,6 +240,26 @@ fn a2_a_log_area_cut_anywhere_is_refused_or_a_true_beginning() {
 }
 
 #[test]
+fn a_bank_of_an_unknown_hash_has_the_size_of_a_hash() {
+    // The header of a log whose only bank is of an algorithm that is not known here.
+    let log = |size: u16| {
+        let mut header = b"Spec ID Event03\0\0\0\0\0\x00\x02\x00\x02\x01\0\0\0\xff\x7f".to_vec();
+        header.extend_from_slice(&size.to_le_bytes());
+        header.push(0);
+        let length = (header.len() as u32).to_le_bytes();
+        [&0_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), &[0; 20], &length, &header].concat()
+    };
+    for size in [20, 28, 32, 48, 64] {
+        assert!(EventLog::parse(&log(size)).is_ok(), "{size}");
+    }
+    for size in [0, 1, 19, 65, u16::MAX] {
+        let structure = "the header of the event log";
+        let refused = FormatError::Value { structure, field: "digest size", value: size.into() };
+        assert_eq!(EventLog::parse(&log(size)), Err(refused), "{size}");
+    }
+}
+
+#[test]
 fn hostile_lists_are_no_logs() {
     for bytes in [&b"[{}]"[..], b"[1]", b"[", b"[[[[", b" [\"x\"]"] {
         assert_eq!(CcEventLog::parse(bytes), Err(CcelError::Json));
@@ -214,6 +300,22 @@ fn a1_every_byte_of_a_measurement_counts() {
 }
 
 #[test]
+fn a_list_of_more_measurements_than_are_kept_is_refused_by_their_number() {
+    let line = format!("10 {} ima 00 x\n", "0".repeat(40));
+    assert_eq!(MeasurementList::parse(line.repeat(100_000).as_bytes()).map(|list| list.entries().len()), Ok(100_000));
+    let number = FormatError::Value {
+        structure: "the measurement list",
+        field: "number of measurements, more than",
+        value: 100_000,
+    };
+    let refused = MeasurementList::parse(line.repeat(100_001).as_bytes());
+    assert_eq!(refused.map(|list| list.entries().len()), Err(ImaError::Malformed(number)));
+    let size = (8 << 20) + 1;
+    let limit = FormatError::TooLarge { structure: "the measurement list", size, limit: 8 << 20 };
+    assert_eq!(MeasurementList::parse(&vec![b' '; size]), Err(ImaError::Malformed(limit)));
+}
+
+#[test]
 fn a2_a_list_cut_anywhere_does_not_replay() {
     let Some(case) = Case::one("ima/rust-keylime-short") else { return };
     let list = case.bytes("ima_log");
@@ -239,26 +341,6 @@ fn told() -> Option<Vec<(String, Description, Events)>> {
         (case.id.clone(), log.describe(*log.banks().last().unwrap()), data)
     };
     let of_machine = |case: &Case| {
-#[test]
-fn a_bank_of_an_unknown_hash_has_the_size_of_a_hash() {
-    // The header of a log whose only bank is of an algorithm that is not known here.
-    let log = |size: u16| {
-        let mut header = b"Spec ID Event03\0\0\0\0\0\x00\x02\x00\x02\x01\0\0\0\xff\x7f".to_vec();
-        header.extend_from_slice(&size.to_le_bytes());
-        header.push(0);
-        let length = (header.len() as u32).to_le_bytes();
-        [&0_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), &[0; 20], &length, &header].concat()
-    };
-    for size in [20, 28, 32, 48, 64] {
-        assert!(EventLog::parse(&log(size)).is_ok(), "{size}");
-    }
-    for size in [0, 1, 19, 65, u16::MAX] {
-        let structure = "the header of the event log";
-        let refused = FormatError::Value { structure, field: "digest size", value: size.into() };
-        assert_eq!(EventLog::parse(&log(size)), Err(refused), "{size}");
-    }
-}
-
         let log = CcEventLog::parse(&case.bytes("event_log")).unwrap();
         let data = log.events().iter().map(|event| (event.kind, event.data.clone())).collect();
         (case.id.clone(), log.describe(), data)
@@ -299,22 +381,6 @@ fn what_was_loaded_is_told_with_how_far_it_counts() {
     assert_eq!(cos.programs[0].register, "rtmr1");
     let image = of("tcg-eventlog/dstack-tpm-eventlog");
     let names: Vec<&str> = image.sections.iter().map(|section| section.name.as_str()).collect();
-#[test]
-fn a_list_of_more_measurements_than_are_kept_is_refused_by_their_number() {
-    let line = format!("10 {} ima 00 x\n", "0".repeat(40));
-    assert_eq!(MeasurementList::parse(line.repeat(100_000).as_bytes()).map(|list| list.entries().len()), Ok(100_000));
-    let number = FormatError::Value {
-        structure: "the measurement list",
-        field: "number of measurements, more than",
-        value: 100_000,
-    };
-    let refused = MeasurementList::parse(line.repeat(100_001).as_bytes());
-    assert_eq!(refused.map(|list| list.entries().len()), Err(ImaError::Malformed(number)));
-    let size = (8 << 20) + 1;
-    let limit = FormatError::TooLarge { structure: "the measurement list", size, limit: 8 << 20 };
-    assert_eq!(MeasurementList::parse(&vec![b' '; size]), Err(ImaError::Malformed(limit)));
-}
-
     assert_eq!(names, [".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat"]);
     let stub = of("tcg-eventlog/tpm2-tools-sd-boot");
     assert_eq!(stub.command_lines[0].text, " console=ttyS0 console=tty0 efi=debug ");
