@@ -91,6 +91,9 @@ pub struct RevocationList<'a> {
     parsed: CertificateRevocationList<'a>,
 }
 
+/// Whether an issuer's name, which comes first, is a certificate's subject. Names are equal byte for byte, unless a maker's are known not to be.
+pub(crate) type SameName = fn(&X509Name<'_>, &X509Name<'_>) -> bool;
+
 impl<'a> Certificate<'a> {
     /// Parses one DER certificate, which must use up its bytes.
     ///
@@ -189,13 +192,13 @@ impl<'a> Certificate<'a> {
         verify_with(self.key(), algorithm, message, signature)
     }
 
-    /// Whether `signer`, which need not be an authority, signed this certificate under its own name.
+    /// Whether `signer`, which need not be an authority, signed this certificate under a name that `same` says is its own.
     ///
     /// # Errors
     /// [`CertificateFault::Issuer`], [`CertificateFault::Signature`], [`CertificateFault::Algorithm`], [`CertificateFault::CriticalExtension`].
-    pub fn check_signed_by(&self, signer: &Certificate<'_>) -> Result<(), CertificateFault> {
+    pub(crate) fn check_signed_by(&self, signer: &Certificate<'_>, same: SameName) -> Result<(), CertificateFault> {
         self.check_extensions()?;
-        if self.parsed.issuer().as_raw() != signer.parsed.subject().as_raw() {
+        if !same(self.parsed.issuer(), signer.parsed.subject()) {
             return Err(CertificateFault::Issuer);
         }
         let tbs = self.parsed.tbs_certificate.as_ref();
@@ -322,7 +325,20 @@ impl<'a> RevocationList<'a> {
         issuer: &Certificate<'_>,
         now: Timestamp,
     ) -> Result<RevocationList<'a>, CertificateFault> {
-        RevocationList::check_by(der, issuer.parsed.subject().as_raw(), issuer.key(), now)
+        RevocationList::check_named(der, issuer, |lister, issuer| lister.as_raw() == issuer.as_raw(), now)
+    }
+
+    /// As [`RevocationList::check`], for a list whose issuer's name need only be what `same` takes for the same.
+    ///
+    /// # Errors
+    /// The fault of the list.
+    pub(crate) fn check_named(
+        der: &'a [u8],
+        issuer: &Certificate<'_>,
+        same: SameName,
+        now: Timestamp,
+    ) -> Result<RevocationList<'a>, CertificateFault> {
+        RevocationList::check_by(der, |lister| same(lister, issuer.parsed.subject()), issuer.key(), now)
     }
 
     /// As [`RevocationList::check`], by a pinned authority, whose certificate need not be at hand.
@@ -335,12 +351,12 @@ impl<'a> RevocationList<'a> {
         now: Timestamp,
     ) -> Result<RevocationList<'a>, CertificateFault> {
         let (_, key) = SubjectPublicKeyInfo::from_der(&anchor.spki).map_err(|_| CertificateFault::Untrusted)?;
-        RevocationList::check_by(der, &anchor.subject, &key, now)
+        RevocationList::check_by(der, |lister| lister.as_raw() == anchor.subject, &key, now)
     }
 
     fn check_by(
         der: &'a [u8],
-        issuer: &[u8],
+        is_issuer: impl FnOnce(&X509Name<'_>) -> bool,
         key: &SubjectPublicKeyInfo<'_>,
         now: Timestamp,
     ) -> Result<RevocationList<'a>, CertificateFault> {
@@ -348,15 +364,15 @@ impl<'a> RevocationList<'a> {
             return Err(CertificateFault::Malformed);
         }
         let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CertificateFault::Malformed)?;
-        let same = parsed.tbs_cert_list.signature == parsed.signature_algorithm;
-        if !rest.is_empty() || !same || !is_strict(der, parsed.tbs_cert_list.as_ref()) {
+        let agreed = parsed.tbs_cert_list.signature == parsed.signature_algorithm;
+        if !rest.is_empty() || !agreed || !is_strict(der, parsed.tbs_cert_list.as_ref()) {
             return Err(CertificateFault::Malformed);
         }
         // A list for some reasons, some certificates or changes only is not the whole list (RFC 5280, section 5.2).
         if parsed.extensions().iter().any(|extension| extension.critical) {
             return Err(CertificateFault::CriticalExtension);
         }
-        if parsed.issuer().as_raw() != issuer {
+        if !is_issuer(parsed.issuer()) {
             return Err(CertificateFault::Issuer);
         }
         let tbs = parsed.tbs_cert_list.as_ref();
@@ -364,6 +380,11 @@ impl<'a> RevocationList<'a> {
         let until = parsed.next_update().ok_or(CertificateFault::Malformed)?;
         check_period(parsed.last_update().timestamp(), until.timestamp(), now)?;
         Ok(RevocationList { parsed })
+    }
+
+    /// The parsed list, for its extensions.
+    pub(crate) const fn parsed(&self) -> &CertificateRevocationList<'a> {
+        &self.parsed
     }
 
     /// Whether it lists a certificate of its issuer, by serial number.

@@ -4,12 +4,19 @@
 //! document: a certificate issued by IBM's signing key, which an authority has certified. This module decides whether such a document
 //! holds at a given time, with the revocation lists of all three issuers, as IBM's documentation of `pvimg` asks. IBM's signing key is no
 //! certificate authority in the sense of X.509 (its certificate says so), so that one link is checked by name, key identifier and signature.
+//! IBM spells that key's name in more than one way: its documents and lists have the attributes in another order than its certificate, and
+//! the locality is Armonk or Poughkeepsie (s390-tools, `rust/pv/src/verify`). So names are compared as sets, with the two places as one;
+//! what ties document and list to the key is its signature, and its identifier where they tell one (RFC 5280, section 4.2.1.1).
 //!
 //! Absent: measurements of a running guest. The attestation of Secure Execution is a MAC under a key that only the requester has, so
 //! nothing of it can be verified by others, and this Evidence can be bound to no exchange.
 
 use jiff::Timestamp;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::{
+    extensions::{ParsedExtension, X509Extension},
+    oid_registry::OID_X509_LOCALITY_NAME,
+    x509::X509Name,
+};
 
 use crate::{
     Tier,
@@ -145,15 +152,21 @@ pub fn examine(evidence: &HostKeyDocument, anchors: &[TrustAnchor], now: Timesta
         .collect::<Result<_, _>>()?;
     check_authorities(&chain, above, &lists, now)?;
     steps.pass(3, "neither the signing key nor an authority was revoked");
-    document.check_signed_by(signer).map_err(IbmError::Document)?;
+    document.check_signed_by(signer, is_same_name).map_err(IbmError::Document)?;
+    if !names_key_of(document.parsed().extensions(), signer) {
+        return Err(IbmError::Document(CertificateFault::Issuer));
+    }
     steps.pass(4, "IBM's signing key signed the document");
     document.check_validity(now).map_err(IbmError::DocumentTime)?;
     steps.pass(5, "the document is within its time");
     let list = der_of(&evidence.list, "revocation list")?;
-    let list = RevocationList::check(&list, signer, now).map_err(|fault| match fault {
+    let list = RevocationList::check_named(&list, signer, is_same_name, now).map_err(|fault| match fault {
         CertificateFault::Expired | CertificateFault::NotYetValid => IbmError::ListTime(fault),
         other => IbmError::List(other),
     })?;
+    if !names_key_of(list.parsed().extensions(), signer) {
+        return Err(IbmError::List(CertificateFault::Issuer));
+    }
     if list.revokes(&document) {
         return Err(IbmError::Revoked);
     }
@@ -212,6 +225,44 @@ fn is_host_key_signer(certificate: &Certificate<'_>) -> bool {
     organisation && unit && signs
 }
 
+/// Whether two names have the same attributes, in any order, Armonk and Poughkeepsie being one place.
+fn is_same_name(left: &X509Name<'_>, right: &X509Name<'_>) -> bool {
+    match (attributes(left), attributes(right)) {
+        (Some(left), Some(right)) => left == right,
+        _ => false,
+    }
+}
+
+/// Identifier and text of each attribute, sorted. `None` where one is no text, or where the name has more than any of IBM's.
+fn attributes(name: &X509Name<'_>) -> Option<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for attribute in name.iter_attributes() {
+        if found.len() == MAX_ATTRIBUTES {
+            return None;
+        }
+        let text = match attribute.as_str().ok()? {
+            ARMONK if *attribute.attr_type() == OID_X509_LOCALITY_NAME => POUGHKEEPSIE,
+            other => other,
+        };
+        found.push((attribute.attr_type().to_id_string(), text.to_owned()));
+    }
+    found.sort_unstable();
+    Some(found)
+}
+
+/// Whether the authority key identifier, where there is one with a key, is the subject key identifier of `signer`, where that has one.
+fn names_key_of(extensions: &[X509Extension<'_>], signer: &Certificate<'_>) -> bool {
+    let named = extensions.iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(authority) => authority.key_identifier.as_ref().map(|id| id.0),
+        _ => None,
+    });
+    let own = signer.parsed().extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+        _ => None,
+    });
+    named.zip(own).is_none_or(|(named, own)| named == own)
+}
+
 fn one(bytes: &[u8], what: &'static str) -> Result<Vec<u8>, IbmError> {
     let found = Certificate::split(bytes).map_err(|fault| IbmError::Malformed { what, fault })?;
     let [der] = found.as_slice() else {
@@ -233,4 +284,7 @@ fn number(serial: &[u8]) -> String {
 }
 
 const IBM: &str = "International Business Machines Corporation";
+const ARMONK: &str = "Armonk";
+const POUGHKEEPSIE: &str = "Poughkeepsie";
+const MAX_ATTRIBUTES: usize = 16;
 const SIGNING_SERVICE: &str = "IBM Z Host Key Signing Service";

@@ -1,0 +1,158 @@
+//! The names by which IBM's signing key goes: other spellings of it are taken, other keys are not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use attest::{
+    certificate::{CertificateFault, TrustAnchor},
+    ibm::{HostKeyDocument, IbmError, examine},
+};
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, SerialNumber, date_time_ymd,
+};
+
+const IBM: &str = "International Business Machines Corporation";
+const SERVICE: &str = "IBM Z Host Key Signing Service";
+
+/// Attributes in an order.
+type Name<'a> = &'a [(DnType, &'a str)];
+
+fn spelt(place: &str, reordered: bool) -> Vec<(DnType, &str)> {
+    let (country, state) = ((DnType::CountryName, "US"), (DnType::StateOrProvinceName, "New York"));
+    let (place, organisation) = ((DnType::LocalityName, place), (DnType::OrganizationName, IBM));
+    let (unit, common) = ((DnType::OrganizationalUnitName, SERVICE), (DnType::CommonName, IBM));
+    if reordered {
+        vec![country, organisation, unit, place, state, common]
+    } else {
+        vec![country, state, place, organisation, unit, common]
+    }
+}
+
+fn params(name: Name<'_>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    name.iter().for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), *value));
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2027, 1, 1);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// A signing key under a root, and what of it may be spelt or identified otherwise.
+struct Forge {
+    signer: Vec<(DnType, &'static str)>,
+    document: Vec<(DnType, &'static str)>,
+    list: Vec<(DnType, &'static str)>,
+    document_key: Option<Vec<u8>>,
+    list_key: Option<Vec<u8>>,
+    /// The document, the list, or both are of another key under the same name.
+    other_key: [bool; 2],
+}
+
+impl Forge {
+    fn new() -> Forge {
+        let name = || spelt("Poughkeepsie", false);
+        Forge {
+            signer: name(),
+            document: name(),
+            list: name(),
+            document_key: None,
+            list_key: None,
+            other_key: [false; 2],
+        }
+    }
+
+    fn examine(&self) -> Result<(), IbmError> {
+        let key = || KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+        let mut root = params(&[(DnType::CommonName, "Root")]);
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let root_key = key();
+        let mut signer = params(&self.signer);
+        signer.is_ca = IsCa::ExplicitNoCa;
+        signer.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        let (signer_key, other_key) = (key(), key());
+        // The issuer as the document or the list names it.
+        let named = |name: Name<'_>, id: &KeyIdMethod| {
+            let mut issuer = params(name);
+            issuer.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+            issuer.key_identifier_method = id.clone();
+            issuer
+        };
+        // The default is the identifier of the key that signs; the signer's own stands there whoever signs.
+        let own = signer.key_identifier(&signer_key);
+        let identified = |id: Option<&[u8]>| KeyIdMethod::PreSpecified(id.unwrap_or(&own).to_vec());
+        let (document_id, list_id) = (identified(self.document_key.as_deref()), identified(self.list_key.as_deref()));
+        let signs = |other: bool| if other { &other_key } else { &signer_key };
+        let (document_issuer, list_issuer) = (named(&self.document, &document_id), named(&self.list, &list_id));
+        let document_issuer = Issuer::from_params(&document_issuer, signs(self.other_key[0]));
+        let list_issuer = Issuer::from_params(&list_issuer, signs(self.other_key[1]));
+        let root_issuer = Issuer::from_params(&root, &root_key);
+        let list = |key_identifier_method| CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2027, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method,
+        };
+        let document = params(&[(DnType::CommonName, "Host")]);
+        let root_der = root.self_signed(&root_key).unwrap().der().to_vec();
+        let evidence = HostKeyDocument {
+            document: document.signed_by(&key(), &document_issuer).unwrap().der().to_vec(),
+            signing_key: signer.signed_by(&signer_key, &root_issuer).unwrap().der().to_vec(),
+            intermediates: vec![root_der.clone()],
+            list: list(list_id).signed_by(&list_issuer).unwrap().der().to_vec(),
+            authority_lists: vec![list(KeyIdMethod::Sha256).signed_by(&root_issuer).unwrap().der().to_vec()],
+        };
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        examine(&evidence, &[TrustAnchor::pin(&root_der).unwrap()], now).map(|_| ())
+    }
+}
+
+#[test]
+fn the_signing_key_is_known_in_every_spelling_of_its_name() {
+    for (place, reordered) in [("Armonk", false), ("Armonk", true), ("Poughkeepsie", true), ("Poughkeepsie", false)] {
+        let name = || spelt(place, reordered);
+        assert_eq!(Forge { signer: name(), ..Forge::new() }.examine(), Ok(()), "signer {place} {reordered}");
+        assert_eq!(Forge { document: name(), ..Forge::new() }.examine(), Ok(()), "document {place} {reordered}");
+        assert_eq!(Forge { list: name(), ..Forge::new() }.examine(), Ok(()), "list {place} {reordered}");
+    }
+}
+
+#[test]
+fn another_name_is_not_the_signing_keys() {
+    let mut fewer = spelt("Armonk", false);
+    fewer.pop();
+    let mut other = spelt("Armonk", false);
+    other[5].1 = "International Business Machines";
+    // Only the locality has two spellings.
+    let mut state = spelt("Poughkeepsie", false);
+    state[1].1 = "Armonk";
+    for name in [fewer, other, state, spelt("Endicott", false)] {
+        let document = Forge { document: name.clone(), ..Forge::new() }.examine();
+        assert_eq!(document, Err(IbmError::Document(CertificateFault::Issuer)), "{name:?}");
+        let list = Forge { list: name.clone(), ..Forge::new() }.examine();
+        assert_eq!(list, Err(IbmError::List(CertificateFault::Issuer)), "{name:?}");
+    }
+}
+
+#[test]
+fn another_key_under_any_of_the_names_is_refused() {
+    for place in ["Armonk", "Poughkeepsie"] {
+        let name = || spelt(place, true);
+        let document = Forge { document: name(), other_key: [true, false], ..Forge::new() }.examine();
+        assert_eq!(document, Err(IbmError::Document(CertificateFault::Signature)));
+        let list = Forge { list: name(), other_key: [false, true], ..Forge::new() }.examine();
+        assert_eq!(list, Err(IbmError::List(CertificateFault::Signature)));
+    }
+}
+
+#[test]
+fn another_key_identifier_is_refused_although_the_signature_holds() {
+    let other = || Some(vec![7; 20]);
+    let document = Forge { document_key: other(), ..Forge::new() }.examine();
+    assert_eq!(document, Err(IbmError::Document(CertificateFault::Issuer)));
+    let list = Forge { list_key: other(), ..Forge::new() }.examine();
+    assert_eq!(list, Err(IbmError::List(CertificateFault::Issuer)));
+}
