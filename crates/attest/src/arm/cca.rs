@@ -4,13 +4,17 @@
 //! signed by the realm attestation key that it carries. What makes the second worth anything is that the platform token's challenge is the hash of
 //! that key: without this step each signature verifies, and anybody could have written the realm's half.
 //!
+//! Both stand in the collection of the first drafts (tag 399) or in the conceptual message wrapper of the third (tag 907), which names the
+//! media type of each; either carries tokens of any profile.
+//!
 //! Sources: draft-ffm-rats-cca-token (claims, labels, profiles), Realm Management Monitor specification, chapter "Realm measurement and
 //! attestation" (RAK on P-384, as a raw point or, from the profile of 2023 on, as COSE_Key).
 
 use jiff::Timestamp;
 
 use super::{
-    ClaimFault, Claims, Component, HASHES, Lifecycle, MAX_TOKEN, component_claims, component_registers, printable,
+    ClaimFault, Claims, Component, HASHES, Lifecycle, MAX_TOKEN, additions, component_claims, component_registers,
+    printable,
 };
 use crate::{
     CborError, CoseError, HashAlgorithm, Tier,
@@ -23,7 +27,7 @@ use crate::{
 /// What a realm sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CcaEvidence {
-    /// The collection (tag 399) of platform token and realm token.
+    /// The collection (tag 399 or 907) of platform token and realm token.
     pub token: Vec<u8>,
 }
 
@@ -37,7 +41,7 @@ pub enum CcaError {
     #[error("the collection of tokens cannot be read")]
     Collection(#[source] CborError),
     /// Not the collection of a CCA token.
-    #[error("the bytes are not a collection (tag 399) of a platform token and a realm token")]
+    #[error("the bytes are not a collection (tag 399 or 907) of a platform token and a realm token")]
     NotCollection,
     /// The platform token's envelope.
     #[error("the platform token's envelope")]
@@ -193,8 +197,20 @@ fn open(token: &[u8]) -> Result<(Sign1, Sign1), CcaError> {
         return Err(CcaError::TooLarge(token.len()));
     }
     let collection = Value::parse(token, Form::Deterministic).map_err(CcaError::Collection)?;
-    let Some((COLLECTION, tokens)) = collection.tagged() else { return Err(CcaError::NotCollection) };
-    let part = |label| tokens.at(label).and_then(Value::bytes).ok_or(CcaError::NotCollection);
+    let (tokens, wrapped) = match collection.tagged() {
+        Some((COLLECTION, tokens)) => (tokens, false),
+        Some((WRAPPER, tokens)) => (tokens, true),
+        _ => return Err(CcaError::NotCollection),
+    };
+    let part = |label| {
+        let part = tokens.at(label).ok_or(CcaError::NotCollection)?;
+        match part.array() {
+            None if !wrapped => part.bytes(),
+            Some([kind, token]) if wrapped && kind.unsigned() == Some(EAT) => token.bytes(),
+            _ => None,
+        }
+        .ok_or(CcaError::NotCollection)
+    };
     let (platform, realm) = (part(44234)?, part(44241)?);
     if tokens.map().is_none_or(|tokens| tokens.len() != 2) {
         return Err(CcaError::NotCollection);
@@ -211,7 +227,7 @@ struct PlatformToken {
     config: Vec<u8>,
     lifecycle: u16,
     components: Vec<Component>,
-    unknown: Vec<Claim>,
+    more: Vec<Claim>,
 }
 
 struct RealmToken {
@@ -223,7 +239,7 @@ struct RealmToken {
     key_hash: HashAlgorithm,
     initial: Vec<u8>,
     extensible: Vec<Vec<u8>>,
-    unknown: Vec<Claim>,
+    more: Vec<Claim>,
 }
 
 impl PlatformToken {
@@ -232,6 +248,13 @@ impl PlatformToken {
         let claims = Claims::new(&value)?;
         let profile = claims.text(265, "platform_profile")?.ok_or(ClaimFault::Missing("platform_profile"))?;
         let known = PLATFORM_PROFILES.into_iter().find(|known| *known == profile);
+        let mut labels = vec![265, 10, 2396, 256, 2401, 2395, 2399, 2400, 2402];
+        let mut more = Vec::new();
+        if known == Some(PLATFORM_2024) {
+            labels.extend(additions::PLATFORM);
+            more = additions::platform(&claims)?;
+        }
+        more.extend(claims.unknown(&labels));
         let config = claims.need(2401, "config")?.bytes().filter(|config| config.len() <= MAX_CONFIG);
         hash(claims.text(2402, "platform_hash_alg")?, "platform_hash_alg")?;
         claims.text(2400, "verification_service")?;
@@ -243,7 +266,7 @@ impl PlatformToken {
             config: config.ok_or(ClaimFault::Invalid("config"))?.to_vec(),
             lifecycle: claims.lifecycle(2395)?,
             components: claims.components(2399, true)?,
-            unknown: claims.unknown(&[265, 10, 2396, 256, 2401, 2395, 2399, 2400, 2402]),
+            more,
         })
     }
 
@@ -257,7 +280,7 @@ impl PlatformToken {
             claim("lifecycle", self.lifecycle, "the platform's security lifecycle: secured"),
         ];
         claims.extend(component_claims(&self.components));
-        claims.extend(self.unknown);
+        claims.extend(self.more);
         claims
     }
 }
@@ -268,9 +291,18 @@ impl RealmToken {
         let claims = Claims::new(&value)?;
         let profile = match claims.text(265, "realm_profile")? {
             None => None,
-            Some(profile) if profile == REALM_PROFILE => Some(REALM_PROFILE),
-            Some(other) => return Err(ClaimFault::Profile(printable(&other))),
+            Some(profile) => {
+                let known = REALM_PROFILES.into_iter().find(|known| *known == profile);
+                Some(known.ok_or_else(|| ClaimFault::Profile(printable(&profile)))?)
+            }
         };
+        let mut labels = vec![265, 10, 44235, 44236, 44237, 44238, 44239, 44240];
+        let mut more = Vec::new();
+        if profile == Some(REALM_2024) {
+            labels.extend(additions::REALM);
+            more = additions::realm(&claims)?;
+        }
+        more.extend(claims.unknown(&labels));
         let public_key = claims.need(44237, "realm_public_key")?.bytes().filter(|key| key.len() <= MAX_CONFIG);
         let measurements = claims.need(44239, "rem")?.array().filter(|list| list.len() == 4);
         let measurements = measurements.ok_or(ClaimFault::Invalid("rem"))?;
@@ -286,7 +318,7 @@ impl RealmToken {
                 .iter()
                 .map(|value| super::sized(value, "rem", &HASHES))
                 .collect::<Result<_, _>>()?,
-            unknown: claims.unknown(&[265, 10, 44235, 44236, 44237, 44238, 44239, 44240]),
+            more,
         })
     }
 
@@ -317,13 +349,13 @@ impl RealmToken {
         for (index, value) in self.extensible.iter().enumerate() {
             claims.push(claim_hex(&format!("rem{index}"), value, "a measurement that the realm extends itself"));
         }
-        claims.extend(self.unknown.iter().cloned());
+        claims.extend(self.more.iter().cloned());
         claims
     }
 }
 
 /// By its name in IANA's "Hash Function Textual Names".
-fn hash(name: Option<String>, claim: &'static str) -> Result<HashAlgorithm, ClaimFault> {
+pub(super) fn hash(name: Option<String>, claim: &'static str) -> Result<HashAlgorithm, ClaimFault> {
     let name = name.ok_or(ClaimFault::Missing(claim))?;
     let known = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
     known.into_iter().find(|known| named(*known) == name).ok_or(ClaimFault::Invalid(claim))
@@ -340,6 +372,12 @@ const fn named(hash: HashAlgorithm) -> &'static str {
 }
 
 const COLLECTION: u64 = 399;
-const PLATFORM_PROFILES: [&str; 2] = ["http://arm.com/CCA-SSD/1.0.0", "tag:arm.com,2023:cca_platform#1.0.0"];
-const REALM_PROFILE: &str = "tag:arm.com,2023:realm#1.0.0";
+const WRAPPER: u64 = 907;
+/// CoAP's content format of `application/eat+cwt`.
+const EAT: u64 = 263;
+const PLATFORM_2024: &str = "tag:arm.com,2024:cca_platform#2.0.0";
+const PLATFORM_PROFILES: [&str; 3] =
+    ["http://arm.com/CCA-SSD/1.0.0", "tag:arm.com,2023:cca_platform#1.0.0", PLATFORM_2024];
+const REALM_2024: &str = "tag:arm.com,2024:realm#2.0.0";
+const REALM_PROFILES: [&str; 2] = ["tag:arm.com,2023:realm#1.0.0", REALM_2024];
 const MAX_CONFIG: usize = 1024;

@@ -8,6 +8,7 @@
 //! Claims that a profile does not define are kept under their label and have no influence. The numbered steps are those of
 //! `docs/spec/platforms/arm.md`.
 
+mod additions;
 pub mod cca;
 pub mod psa;
 
@@ -83,6 +84,10 @@ impl<'a, 'b> Claims<'a, 'b> {
 
     fn need(&self, label: i64, name: &'static str) -> Result<&'b Value<'a>, ClaimFault> {
         self.0.at(label).ok_or(ClaimFault::Missing(name))
+    }
+
+    fn has(&self, label: i64) -> bool {
+        self.0.at(label).is_some()
     }
 
     fn bytes(&self, label: i64, name: &'static str, sizes: &[usize]) -> Result<Vec<u8>, ClaimFault> {
