@@ -28,8 +28,14 @@ pub enum Algorithm {
     Ps256,
     /// RSASSA-PSS with SHA-384.
     Ps384,
+    /// RSASSA-PSS with SHA-512.
+    Ps512,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
     /// Ed25519.
     EdDsa,
 }
@@ -87,12 +93,13 @@ impl Algorithm {
             -36 => Some(Algorithm::Es512),
             -37 => Some(Algorithm::Ps256),
             -38 => Some(Algorithm::Ps384),
+            -39 => Some(Algorithm::Ps512),
             -8 => Some(Algorithm::EdDsa),
             _ => None,
         }
     }
 
-    /// Its COSE identifier; `None` for RS256, which COSE does not recommend and is not accepted there.
+    /// Its COSE identifier; `None` for RS256 and its kin, which COSE does not recommend and are not accepted there.
     pub const fn cose(self) -> Option<i64> {
         match self {
             Algorithm::Es256 => Some(-7),
@@ -100,18 +107,24 @@ impl Algorithm {
             Algorithm::Es512 => Some(-36),
             Algorithm::Ps256 => Some(-37),
             Algorithm::Ps384 => Some(-38),
+            Algorithm::Ps512 => Some(-39),
             Algorithm::EdDsa => Some(-8),
-            Algorithm::Rs256 => None,
+            Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 => None,
         }
     }
 
-    /// By its name in JOSE. Few are accepted; `none` and HMAC are no signatures.
+    /// By its name in JOSE (RFC 7518, section 3.1; RFC 8037). `none` and HMAC are no signatures.
     pub fn from_jose(name: &str) -> Option<Algorithm> {
         match name {
             "ES256" => Some(Algorithm::Es256),
             "ES384" => Some(Algorithm::Es384),
+            "ES512" => Some(Algorithm::Es512),
+            "PS256" => Some(Algorithm::Ps256),
             "PS384" => Some(Algorithm::Ps384),
+            "PS512" => Some(Algorithm::Ps512),
             "RS256" => Some(Algorithm::Rs256),
+            "RS384" => Some(Algorithm::Rs384),
+            "RS512" => Some(Algorithm::Rs512),
             "EdDSA" => Some(Algorithm::EdDsa),
             _ => None,
         }
@@ -125,7 +138,10 @@ impl Algorithm {
             Algorithm::Es512 => "ES512",
             Algorithm::Ps256 => "PS256",
             Algorithm::Ps384 => "PS384",
+            Algorithm::Ps512 => "PS512",
             Algorithm::Rs256 => "RS256",
+            Algorithm::Rs384 => "RS384",
+            Algorithm::Rs512 => "RS512",
             Algorithm::EdDsa => "EdDSA",
         }
     }
@@ -303,8 +319,17 @@ impl VerificationKey {
             (Algorithm::Ps384, Kind::Rsa { modulus, exponent }) => {
                 rsa(&signature::RSA_PSS_2048_8192_SHA384, modulus, exponent)
             }
+            (Algorithm::Ps512, Kind::Rsa { modulus, exponent }) => {
+                rsa(&signature::RSA_PSS_2048_8192_SHA512, modulus, exponent)
+            }
             (Algorithm::Rs256, Kind::Rsa { modulus, exponent }) => {
                 rsa(&signature::RSA_PKCS1_2048_8192_SHA256, modulus, exponent)
+            }
+            (Algorithm::Rs384, Kind::Rsa { modulus, exponent }) => {
+                rsa(&signature::RSA_PKCS1_2048_8192_SHA384, modulus, exponent)
+            }
+            (Algorithm::Rs512, Kind::Rsa { modulus, exponent }) => {
+                rsa(&signature::RSA_PKCS1_2048_8192_SHA512, modulus, exponent)
             }
             _ => Err(VerifyError::Mismatch),
         }
@@ -322,3 +347,70 @@ impl Curve {
 }
 
 const MAX_KEY: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        encoding::AsDer,
+        rand::SystemRandom,
+        rsa::KeySize,
+        signature::{
+            ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
+            RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+        },
+    };
+
+    use super::*;
+
+    fn named(name: &str) -> Algorithm {
+        Algorithm::from_jose(name).expect("a name of JOSE")
+    }
+
+    #[test]
+    fn each_rsa_algorithm_of_jose_verifies_its_own_signatures_only() {
+        let (pair, random) = (RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"), SystemRandom::new());
+        let spki = pair.public_key().as_der().expect("a public key");
+        let key = VerificationKey::from_spki(spki.as_ref()).expect("a key that is taken");
+        let names = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+        let encodings: [&'static dyn RsaEncoding; 6] = [
+            &RSA_PKCS1_SHA256,
+            &RSA_PKCS1_SHA384,
+            &RSA_PKCS1_SHA512,
+            &RSA_PSS_SHA256,
+            &RSA_PSS_SHA384,
+            &RSA_PSS_SHA512,
+        ];
+        for (name, encoding) in names.into_iter().zip(encodings) {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(encoding, &random, b"message", &mut signature).expect("a signature");
+            for other in names {
+                let expected = if other == name { Ok(()) } else { Err(VerifyError::Signature) };
+                assert_eq!(key.verify(named(other), b"message", &signature), expected, "{name} as {other}");
+            }
+            for other in ["ES256", "ES384", "ES512", "EdDSA"] {
+                let refused = key.verify(named(other), b"message", &signature);
+                assert_eq!(refused, Err(VerifyError::Mismatch), "{name} as {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_jose_are_those_of_signatures() {
+        for name in ["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
+            assert_eq!(named(name).name(), name);
+        }
+        for name in ["none", "HS256", "HS512", "ES256K", "RS1", "rs256", ""] {
+            assert_eq!(Algorithm::from_jose(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn es512_is_on_p521() {
+        let (algorithm, random) = (&ECDSA_P521_SHA512_FIXED_SIGNING, SystemRandom::new());
+        let pair = EcdsaKeyPair::generate(algorithm).expect("a key");
+        let key = VerificationKey::from_point(pair.public_key().as_ref()).expect("a key that is taken");
+        let signature = pair.sign(&random, b"message").expect("a signature");
+        assert_eq!(key.verify(named("ES512"), b"message", signature.as_ref()), Ok(()));
+        assert_eq!(key.verify(named("ES384"), b"message", signature.as_ref()), Err(VerifyError::Mismatch));
+    }
+}

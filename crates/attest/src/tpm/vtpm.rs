@@ -2,7 +2,7 @@
 //!
 //! This is what a quote proves wherever its key comes from: [`QuoteEvidence::check`] takes the attestation key as an argument, and who
 //! vouches for it is told by the caller (a certificate chain, the report of a confidential machine, an enrolment). The signature
-//! comes in three spellings in the field: TPMT_SIGNATURE, bare RSA, or ECDSA in DER; each is brought to the first, and the key decides
+//! comes in several spellings in the field: TPMT_SIGNATURE, bare RSA, or ECDSA in DER or as r ‖ s; each is brought to the first, and the key decides
 //! which schemes can be meant. Registers of the SHA-1 bank are shown as claims and offered to no policy.
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::{
 pub struct QuoteEvidence<'a> {
     /// TPMS_ATTEST.
     pub message: &'a [u8],
-    /// The signature: TPMT_SIGNATURE, bare RSA, or ECDSA in DER.
+    /// The signature: TPMT_SIGNATURE, bare RSA, or ECDSA in DER or as r ‖ s of the curve's size.
     pub signature: &'a [u8],
     /// The value of every selected register.
     pub pcrs: &'a [PcrValue],
@@ -208,7 +208,9 @@ fn candidates(key: &PublicKey, signature: &[u8]) -> Vec<Vec<u8>> {
                 Curve::P256 => HashAlgorithm::Sha256,
                 Curve::P384 => HashAlgorithm::Sha384,
             };
-            halves(signature).into_iter().map(|(r, s)| wrapped(ECDSA, hash, &[r, s])).collect()
+            // DER, or r ‖ s of the curve's size (IEEE P1363), whichever it reads as.
+            let bare = signature.split_at_checked(curve.size()).filter(|(_, s)| s.len() == curve.size());
+            halves(signature).into_iter().chain(bare).map(|(r, s)| wrapped(ECDSA, hash, &[r, s])).collect()
         }
         PublicKey::Rsa { .. } => Vec::new(),
     }
@@ -299,3 +301,35 @@ fn claims(quote: &Quote, pcrs: &[PcrValue]) -> Vec<Claim> {
 const RSASSA: u16 = 0x0014;
 const RSAPSS: u16 = 0x0016;
 const ECDSA: u16 = 0x0018;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_bare_signature_of_a_curve_is_taken_in_its_own_size_only() {
+        let curves = [(Curve::P256, &ECDSA_P256_SHA256_FIXED_SIGNING), (Curve::P384, &ECDSA_P384_SHA384_FIXED_SIGNING)];
+        for (curve, algorithm) in curves {
+            let pair = EcdsaKeyPair::generate(algorithm).expect("a key");
+            let key = PublicKey::Ecc { curve, point: pair.public_key().as_ref().to_vec() };
+            let bare = pair.sign(&SystemRandom::new(), b"quote").expect("a signature").as_ref().to_vec();
+            let verifies = |bytes: &[u8]| {
+                candidates(&key, bytes).iter().any(|candidate| {
+                    crate::tpm::Signature::parse(candidate).is_ok_and(|signature| signature.verifies(&key, b"quote"))
+                })
+            };
+            assert_eq!(bare.len(), 2 * curve.size());
+            assert!(verifies(&bare));
+            assert!(!verifies(&[&[0][..], &bare].concat()));
+            assert!(!verifies(&[&bare[..], &[0]].concat()));
+            assert!(!verifies(&bare[..bare.len() - 1]));
+            let (r, s) = bare.split_at(curve.size());
+            assert!(!verifies(&[s, r].concat()));
+        }
+    }
+}
