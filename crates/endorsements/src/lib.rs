@@ -6,8 +6,8 @@
 //! and, in the makers' own URL layouts, to others ([`serve`]). Machines without a network are filled from one file ([`bundle`]).
 //!
 //! The directory is not trusted: what is read from it is checked again, as if it had just come. What is expired is refused by name. What
-//! Intel numbers (`tcbEvaluationDataNumber`) never goes back: the highest number ever seen is kept beside the objects, per kind and FMSPC, and
-//! outlives their removal. Deliberately absent: registration of platforms, PCK certificates by platform manifest, and a way to keep an
+//! Intel numbers (`tcbEvaluationDataNumber`) never goes back: the highest number ever seen is kept beside the objects ([`Floors`]), per kind, FMSPC and
+//! schedule, and outlives their removal. Deliberately absent: registration of platforms, PCK certificates by platform manifest, and a way to keep an
 //! object that does not verify. See `docs/spec/endorsements.md`.
 
 mod answer;
@@ -15,6 +15,7 @@ pub mod bundle;
 mod cache;
 mod check;
 mod client;
+mod floors;
 mod object;
 mod server;
 mod store;
@@ -22,6 +23,7 @@ mod store;
 pub use cache::{Cache, CacheError, Clock};
 pub use check::{Anchors, CheckError, Checked, check_before_store};
 pub use client::{Client, ClientError, Service, Sources, TlsRoots};
+pub use floors::Floors;
 pub use object::{AmdTcb, ChipId, NotAnObject, ObjectId, PckAuthority, Product, RimId, SigningKind, Tee, Update};
 pub use server::{ServeError, TlsIdentity, serve};
 pub use store::{Received, Store, StoreError};

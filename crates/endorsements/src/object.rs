@@ -263,15 +263,6 @@ impl ObjectId {
         }
     }
 
-    /// What its `tcbEvaluationDataNumber` is compared with: both of Intel's schedules share one floor.
-    pub(crate) fn floor_name(&self) -> Option<String> {
-        match self {
-            ObjectId::TcbInfo { tee, fmspc, .. } => Some(format!("{}/tcb/{}", tee.name(), hex::encode(fmspc))),
-            ObjectId::QeIdentity { tee, .. } => Some(format!("{}/qe", tee.name())),
-            _ => None,
-        }
-    }
-
     /// The name of the file that it is kept in.
     pub(crate) fn file_name(&self) -> String {
         format!("{}.json", self.to_string().replace('/', "~"))

@@ -8,7 +8,6 @@
 //! forgets nothing.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::{Anchors, CheckError, Checked, check_before_store},
+    floors::Floors,
     object::ObjectId,
 };
 
@@ -41,7 +41,7 @@ pub struct Received {
 pub struct Store {
     directory: PathBuf,
     anchors: Anchors,
-    floors: Mutex<BTreeMap<String, u32>>,
+    floors: Mutex<Floors>,
 }
 
 /// What is in a file.
@@ -127,7 +127,7 @@ impl Store {
         }
         let path = directory.join(FLOORS);
         let floors = match read(&path, MAX_FLOORS)? {
-            None => BTreeMap::new(),
+            None => Floors::default(),
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged(path))?,
         };
         Ok(Store { directory: directory.to_owned(), anchors, floors: Mutex::new(floors) })
@@ -155,11 +155,12 @@ impl Store {
         }
         let kept = Kept { object: id.clone(), received: received.clone() };
         self.write(&self.path(id), &kept)?;
-        if let (Some(name), Some(number)) = (id.floor_name(), checked.evaluation)
-            && floors.get(&name).is_none_or(|floor| *floor < number)
-        {
-            floors.insert(name, number);
-            self.write(&self.directory.join(FLOORS), &*floors)?;
+        if let Some(number) = checked.evaluation {
+            let before = floors.clone();
+            floors.raise(id, number);
+            if *floors != before {
+                self.write(&self.directory.join(FLOORS), &*floors)?;
+            }
         }
         Ok(checked)
     }
@@ -190,14 +191,14 @@ impl Store {
         Ok(found)
     }
 
-    /// The highest number seen of each kind.
-    pub fn floors(&self) -> BTreeMap<String, u32> {
+    /// The highest number seen of each.
+    pub fn floors(&self) -> Floors {
         self.floors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// The highest number seen for what `id` names; 0 if none was.
+    /// What the number of `id` may not be below; 0 if none was seen.
     pub fn floor(&self, id: &ObjectId) -> u32 {
-        id.floor_name().and_then(|name| self.floors().get(&name).copied()).unwrap_or_default()
+        self.floors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).of(id)
     }
 
     /// The object as it lies there, unchecked: for export, whose reader checks.
@@ -219,8 +220,8 @@ impl Store {
             .map_err(|source| StoreError::Refused { object: id.clone(), source })
     }
 
-    fn not_older(&self, id: &ObjectId, checked: &Checked, floors: &BTreeMap<String, u32>) -> Result<(), StoreError> {
-        let floor = id.floor_name().and_then(|name| floors.get(&name).copied()).unwrap_or_default();
+    fn not_older(&self, id: &ObjectId, checked: &Checked, floors: &Floors) -> Result<(), StoreError> {
+        let floor = floors.of(id);
         match checked.evaluation {
             Some(found) if found < floor => Err(StoreError::Older { object: id.clone(), found, floor }),
             _ => Ok(()),

@@ -92,12 +92,28 @@ fn t5_the_highest_number_outlives_the_object_and_the_process() {
     refused(&store(directory.path()));
     std::fs::remove_file(directory.path().join("objects/tdx~tcb~00806f050000.json")).unwrap();
     refused(&store(directory.path()));
-    // Another schedule, the same platform: one floor for both.
+    // The early schedule is never behind the standard one.
     let early = id("tdx/tcb/00806f050000/early");
     assert!(matches!(store(directory.path()).put(&early, &older, at(BOTH)), Err(StoreError::Older { .. })));
     // Numbers that cannot be read are not taken for none.
     std::fs::write(directory.path().join("floors.json"), b"{").unwrap();
     assert!(matches!(Store::open(directory.path(), Anchors::shipped()), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn t5_an_early_number_binds_only_where_the_early_schedule_is_asked_for() {
+    // Nothing in a document tells its schedule, so the one with the higher number stands in for the early one.
+    let (Some(newer), Some(older)) = (tcb(TDX_21), tcb(TDX_19)) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let early = id("tdx/tcb/00806f050000/early");
+    let kept = store(directory.path());
+    kept.put(&id(TCB), &older, at(BOTH)).unwrap();
+    kept.put(&early, &newer, at(BOTH)).unwrap();
+    for kept in [kept, store(directory.path())] {
+        assert_eq!(kept.get(&id(TCB), at(BOTH)).unwrap().1.evaluation, Some(19));
+        kept.put(&id(TCB), &older, at(BOTH)).unwrap();
+        assert!(matches!(kept.put(&early, &older, at(BOTH)), Err(StoreError::Older { found: 19, floor: 21, .. })));
+    }
 }
 
 #[test]
