@@ -43,6 +43,15 @@ pub struct Checked {
     pub evaluation: Option<u32>,
 }
 
+/// What an object says of itself, once its signature was checked, whatever the time. It tells what is older; it is no leave to use the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// When it was issued.
+    pub(crate) issued: Timestamp,
+    /// Intel's number of the recovery that it speaks for.
+    pub(crate) evaluation: Option<u32>,
+}
+
 /// Why an object is not kept, or not given out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
@@ -127,32 +136,65 @@ pub fn check_before_store(
     anchors: &Anchors,
     now: Timestamp,
 ) -> Result<Checked, CheckError> {
+    check(id, received, others, anchors, When::Now(now))
+}
+
+/// The same checks but for the time: whether the maker ever issued it under this name, and when.
+///
+/// # Errors
+/// The first check that fails.
+pub(crate) fn check_ever(
+    id: &ObjectId,
+    received: &Received,
+    others: impl Fn(&ObjectId) -> Option<Received>,
+    anchors: &Anchors,
+) -> Result<Seen, CheckError> {
+    let Checked { issued, evaluation, until: _ } = check(id, received, others, anchors, When::Ever)?;
+    Ok(Seen { issued, evaluation })
+}
+
+/// As of when an object must count.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    /// As of now.
+    Now(Timestamp),
+    /// At some time: its certificates when the last of them began, and itself when it was issued.
+    Ever,
+}
+
+fn check(
+    id: &ObjectId,
+    received: &Received,
+    others: impl Fn(&ObjectId) -> Option<Received>,
+    anchors: &Anchors,
+    when: When,
+) -> Result<Checked, CheckError> {
     let limit = limit(id);
     if received.body.len() > limit {
         return Err(CheckError::TooLarge { size: received.body.len(), limit });
     }
     match id {
-        ObjectId::TcbInfo { tee, fmspc, .. } => tcb_info(received, *tee, fmspc, anchors, now),
-        ObjectId::QeIdentity { tee, .. } => qe_identity(received, *tee, anchors, now),
+        ObjectId::TcbInfo { tee, fmspc, .. } => tcb_info(received, *tee, fmspc, anchors, when),
+        ObjectId::QeIdentity { tee, .. } => qe_identity(received, *tee, anchors, when),
         ObjectId::PckCrl(authority) => {
             let ders = issuer_chain(received)?;
             let chain = parse(&ders)?;
-            check_chain(&chain, &pinned(&anchors.intel)?, now).map_err(CheckError::Chain)?;
+            check_chain(&chain, &pinned(&anchors.intel)?, when.of(&chain)?).map_err(CheckError::Chain)?;
             let issuer = chain.first().ok_or(CheckError::ChainMissing)?;
             if issuer.common_name() != authority.common_name() {
                 return Err(CheckError::Signer(issuer.common_name()));
             }
-            list(&received.body, issuer, now)
+            list(&received.body, issuer, when)
         }
-        ObjectId::RootCaCrl => list_of_root(&received.body, &anchors.intel, now),
-        ObjectId::AmdCrl { product, .. } => list_of_root(&received.body, anchors.amd(*product), now),
+        ObjectId::RootCaCrl => list_of_root(&received.body, &anchors.intel, when),
+        ObjectId::AmdCrl { product, .. } => list_of_root(&received.body, anchors.amd(*product), when),
         ObjectId::AmdChain { product, .. } => {
             let ders = split(&received.body)?;
             let chain = parse(&ders)?;
             if chain.len() != 2 {
                 return Err(CheckError::Malformed);
             }
-            current(&chain, &pinned(anchors.amd(*product))?, now)
+            current(&chain, &pinned(anchors.amd(*product))?, when)
         }
         ObjectId::Vcek { product, chip, tcb } => {
             let needed = ObjectId::AmdChain { kind: crate::SigningKind::Vcek, product: *product };
@@ -160,7 +202,7 @@ pub fn check_before_store(
             let mut ders = vec![received.body.clone()];
             ders.extend(split(&above.body)?);
             let chain = parse(&ders)?;
-            let checked = current(&chain, &pinned(anchors.amd(*product))?, now)?;
+            let checked = current(&chain, &pinned(anchors.amd(*product))?, when)?;
             let leaf = chain.first().ok_or(CheckError::Malformed)?;
             if !leaf.extension(HARDWARE_ID).is_some_and(|value| value.ends_with(chip.bytes())) {
                 return Err(CheckError::OtherObject("chip"));
@@ -218,10 +260,10 @@ fn tcb_info(
     tee: Tee,
     fmspc: &[u8; 6],
     anchors: &Anchors,
-    now: Timestamp,
+    when: When,
 ) -> Result<Checked, CheckError> {
     let envelope: TcbInfoEnvelope<'_> = serde_json::from_slice(&received.body).map_err(|_| CheckError::Malformed)?;
-    let head = signed(received, envelope.body, envelope.signature, anchors, now)?;
+    let head = signed(received, envelope.body, envelope.signature, anchors, when)?;
     if head.id
         != (match tee {
             Tee::Sgx => "SGX",
@@ -233,12 +275,12 @@ fn tcb_info(
     if !head.fmspc.is_some_and(|found| found.eq_ignore_ascii_case(&hex::encode(fmspc))) {
         return Err(CheckError::OtherObject("FMSPC"));
     }
-    head.current(now)
+    head.current(when)
 }
 
-fn qe_identity(received: &Received, tee: Tee, anchors: &Anchors, now: Timestamp) -> Result<Checked, CheckError> {
+fn qe_identity(received: &Received, tee: Tee, anchors: &Anchors, when: When) -> Result<Checked, CheckError> {
     let envelope: QeIdentityEnvelope<'_> = serde_json::from_slice(&received.body).map_err(|_| CheckError::Malformed)?;
-    let head = signed(received, envelope.body, envelope.signature, anchors, now)?;
+    let head = signed(received, envelope.body, envelope.signature, anchors, when)?;
     if head.id
         != (match tee {
             Tee::Sgx => "QE",
@@ -247,7 +289,7 @@ fn qe_identity(received: &Received, tee: Tee, anchors: &Anchors, now: Timestamp)
     {
         return Err(CheckError::OtherObject("platform"));
     }
-    head.current(now)
+    head.current(when)
 }
 
 /// Reads a document's members once the signature over its exact bytes was checked.
@@ -256,11 +298,11 @@ fn signed<'a>(
     body: &'a RawValue,
     signature: &str,
     anchors: &Anchors,
-    now: Timestamp,
+    when: When,
 ) -> Result<Head<'a>, CheckError> {
     let ders = issuer_chain(received)?;
     let chain = parse(&ders)?;
-    check_chain(&chain, &pinned(&anchors.intel)?, now).map_err(CheckError::Chain)?;
+    check_chain(&chain, &pinned(&anchors.intel)?, when.of(&chain)?).map_err(CheckError::Chain)?;
     let signer = chain.first().ok_or(CheckError::ChainMissing)?;
     if signer.common_name() != TCB_SIGNER {
         return Err(CheckError::Signer(signer.common_name()));
@@ -273,8 +315,10 @@ fn signed<'a>(
 }
 
 impl Head<'_> {
-    fn current(&self, now: Timestamp) -> Result<Checked, CheckError> {
-        within(self.issue_date, self.next_update, now)?;
+    fn current(&self, when: When) -> Result<Checked, CheckError> {
+        if let When::Now(now) = when {
+            within(self.issue_date, self.next_update, now)?;
+        }
         Ok(Checked {
             issued: self.issue_date,
             until: self.next_update,
@@ -290,14 +334,18 @@ fn within(from: Timestamp, until: Timestamp, now: Timestamp) -> Result<(), Check
     if now > until { Err(CheckError::Expired { since: until }) } else { Ok(()) }
 }
 
-fn list_of_root(der: &[u8], root: &[u8], now: Timestamp) -> Result<Checked, CheckError> {
+fn list_of_root(der: &[u8], root: &[u8], when: When) -> Result<Checked, CheckError> {
     let ders = split(root)?;
     let chain = parse(&ders)?;
-    list(der, chain.first().ok_or(CheckError::ChainMissing)?, now)
+    list(der, chain.first().ok_or(CheckError::ChainMissing)?, when)
 }
 
-fn list(der: &[u8], issuer: &Certificate<'_>, now: Timestamp) -> Result<Checked, CheckError> {
-    let list = RevocationList::check(der, issuer, now).map_err(|fault| {
+fn list(der: &[u8], issuer: &Certificate<'_>, when: When) -> Result<Checked, CheckError> {
+    let at = match when {
+        When::Now(now) => now,
+        When::Ever => RevocationList::claimed_period(der).ok_or(CheckError::Malformed)?.0,
+    };
+    let list = RevocationList::check(der, issuer, at).map_err(|fault| {
         // The fault comes after the signature was found right, so what the list says of its own time is its issuer's word.
         let claimed = RevocationList::claimed_period(der);
         match (fault, claimed) {
@@ -309,13 +357,29 @@ fn list(der: &[u8], issuer: &Certificate<'_>, now: Timestamp) -> Result<Checked,
     Ok(Checked { issued: list.last_update(), until: list.next_update(), evaluation: None })
 }
 
+impl When {
+    /// The time as of which a chain is checked.
+    fn of(self, chain: &[Certificate<'_>]) -> Result<Timestamp, CheckError> {
+        match self {
+            When::Now(now) => Ok(now),
+            When::Ever => {
+                let begins = chain.iter().map(|certificate| period(certificate).map(|(from, _)| from));
+                begins.collect::<Result<Vec<_>, _>>()?.into_iter().max().ok_or(CheckError::ChainMissing)
+            }
+        }
+    }
+}
+
+/// From when until when a certificate counts.
+fn period(certificate: &Certificate<'_>) -> Result<(Timestamp, Timestamp), CheckError> {
+    let validity = certificate.parsed().validity();
+    let at = |time: i64| Timestamp::from_second(time).map_err(|_| CheckError::Malformed);
+    Ok((at(validity.not_before.timestamp())?, at(validity.not_after.timestamp())?))
+}
+
 /// A chain whose every certificate is current; it counts until the first of them ends.
-fn current(chain: &[Certificate<'_>], anchors: &[TrustAnchor], now: Timestamp) -> Result<Checked, CheckError> {
-    let period = |certificate: &Certificate<'_>| {
-        let validity = certificate.parsed().validity();
-        let at = |time: i64| Timestamp::from_second(time).map_err(|_| CheckError::Malformed);
-        Ok::<_, CheckError>((at(validity.not_before.timestamp())?, at(validity.not_after.timestamp())?))
-    };
+fn current(chain: &[Certificate<'_>], anchors: &[TrustAnchor], when: When) -> Result<Checked, CheckError> {
+    let now = when.of(chain)?;
     let (issued, mut until) = period(chain.first().ok_or(CheckError::Malformed)?)?;
     let mut ends = None;
     for certificate in chain {

@@ -5,20 +5,21 @@
 //! or the new. Nothing that is read here is believed: [`Store::get`] checks as if the object had just come.
 //!
 //! The order of the two writes is object first, number second; the number that counts is the higher of the two, so an end between them
-//! forgets nothing.
+//! forgets nothing. Processes may share a directory: whoever writes holds its lock, and what others have seen is read again before any
+//! number is compared or written. Readers need no lock, and no leave to write.
 
 use std::{
     fs,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    check::{Anchors, CheckError, Checked, check_before_store},
+    check::{Anchors, CheckError, Checked, Seen, check_before_store, check_ever},
     floors::Floors,
     object::ObjectId,
 };
@@ -37,10 +38,11 @@ pub struct Received {
     pub fetched: Timestamp,
 }
 
-/// Endorsements in one directory. One process writes at a time.
+/// Endorsements in one directory.
 pub struct Store {
     directory: PathBuf,
     anchors: Anchors,
+    /// What this process has seen; the file has what any process has.
     floors: Mutex<Floors>,
 }
 
@@ -118,19 +120,20 @@ impl Store {
     pub fn open(directory: &Path, anchors: Anchors) -> Result<Store, StoreError> {
         let objects = directory.join(OBJECTS);
         fs::create_dir_all(&objects).map_err(|source| StoreError::Io { path: objects.clone(), source })?;
-        for place in [directory, &objects] {
-            for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(ASIDE) {
-                    let _ = fs::remove_file(entry.path());
+        // Who cannot write leaves it to others; who finds the lock taken would remove what is being written.
+        if let Ok(lock) = lock_file(directory)
+            && lock.try_lock().is_ok()
+        {
+            for place in [directory, &objects] {
+                for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+                    if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+                        let _ = fs::remove_file(entry.path());
+                    }
                 }
             }
         }
-        let path = directory.join(FLOORS);
-        let floors = match read(&path, MAX_FLOORS)? {
-            None => Floors::default(),
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged(path))?,
-        };
-        Ok(Store { directory: directory.to_owned(), anchors, floors: Mutex::new(floors) })
+        let floors = Mutex::new(recorded(directory)?);
+        Ok(Store { directory: directory.to_owned(), anchors, floors })
     }
 
     /// The makers' roots that count here.
@@ -144,8 +147,10 @@ impl Store {
     /// The first check that fails; nothing changed then.
     pub fn put(&self, id: &ObjectId, received: &Received, now: Timestamp) -> Result<Checked, StoreError> {
         let checked = self.check(id, received, now)?;
-        let mut floors = self.floors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.not_older(id, &checked, &floors)?;
+        let lock = lock_file(&self.directory).and_then(|file| file.lock().map(|()| file));
+        let _lock = lock.map_err(|source| StoreError::Io { path: self.directory.join(LOCK), source })?;
+        let mut floors = self.known()?;
+        not_older(id, &checked, self.highest(id, &floors))?;
         if let Ok((kept, before)) = self.read_checked(id, now)
             && checked.issued < before.issued
             && checked.evaluation <= before.evaluation
@@ -155,12 +160,12 @@ impl Store {
         }
         let kept = Kept { object: id.clone(), received: received.clone() };
         self.write(&self.path(id), &kept)?;
+        let before = recorded(&self.directory)?;
         if let Some(number) = checked.evaluation {
-            let before = floors.clone();
             floors.raise(id, number);
-            if *floors != before {
-                self.write(&self.directory.join(FLOORS), &*floors)?;
-            }
+        }
+        if *floors != before {
+            self.write(&self.directory.join(FLOORS), &*floors)?;
         }
         Ok(checked)
     }
@@ -170,9 +175,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Absent`]; else why it cannot be used now.
     pub fn get(&self, id: &ObjectId, now: Timestamp) -> Result<(Received, Checked), StoreError> {
+        // The floor first: a writer in between can only make the object newer.
+        let floor = self.floor(id)?;
         let (received, checked) = self.read_checked(id, now)?;
-        let floors = self.floors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.not_older(id, &checked, &floors)?;
+        not_older(id, &checked, floor)?;
         Ok((received, checked))
     }
 
@@ -191,14 +197,38 @@ impl Store {
         Ok(found)
     }
 
-    /// The highest number seen of each.
-    pub fn floors(&self) -> Floors {
-        self.floors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    /// The highest number seen of each, by any process.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the numbers cannot be read.
+    pub fn floors(&self) -> Result<Floors, StoreError> {
+        Ok(self.known()?.clone())
     }
 
-    /// What the number of `id` may not be below; 0 if none was seen.
-    pub fn floor(&self, id: &ObjectId) -> u32 {
-        self.floors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).of(id)
+    /// What the number of `id` may not be below: the highest that any process has seen, or that is kept. 0 if none was seen.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the numbers cannot be read.
+    pub fn floor(&self, id: &ObjectId) -> Result<u32, StoreError> {
+        let floors = self.known()?;
+        Ok(self.highest(id, &floors))
+    }
+
+    /// What this process has seen and what others have written, together.
+    fn known(&self) -> Result<MutexGuard<'_, Floors>, StoreError> {
+        let mut floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
+        floors.merge(&recorded(&self.directory)?);
+        Ok(floors)
+    }
+
+    fn highest(&self, id: &ObjectId, floors: &Floors) -> u32 {
+        let kept = id.bound_by().into_iter().filter_map(|id| self.seen(&id)?.evaluation).max();
+        kept.unwrap_or_default().max(floors.of(id))
+    }
+
+    /// What the kept object says of itself, however old it is; `None` if none is kept that its maker ever issued.
+    fn seen(&self, id: &ObjectId) -> Option<Seen> {
+        check_ever(id, &self.raw(id).ok()?, |other| self.raw(other).ok(), &self.anchors).ok()
     }
 
     /// The object as it lies there, unchecked: for export, whose reader checks.
@@ -220,14 +250,6 @@ impl Store {
             .map_err(|source| StoreError::Refused { object: id.clone(), source })
     }
 
-    fn not_older(&self, id: &ObjectId, checked: &Checked, floors: &Floors) -> Result<(), StoreError> {
-        let floor = floors.of(id);
-        match checked.evaluation {
-            Some(found) if found < floor => Err(StoreError::Older { object: id.clone(), found, floor }),
-            _ => Ok(()),
-        }
-    }
-
     fn path(&self, id: &ObjectId) -> PathBuf {
         self.directory.join(OBJECTS).join(id.file_name())
     }
@@ -241,6 +263,27 @@ impl Store {
         file.persist(path).map_err(|error| failed(error.error))?;
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
     }
+}
+
+fn not_older(id: &ObjectId, checked: &Checked, floor: u32) -> Result<(), StoreError> {
+    match checked.evaluation {
+        Some(found) if found < floor => Err(StoreError::Older { object: id.clone(), found, floor }),
+        _ => Ok(()),
+    }
+}
+
+/// The numbers as they are written.
+fn recorded(directory: &Path) -> Result<Floors, StoreError> {
+    let path = directory.join(FLOORS);
+    match read(&path, MAX_FLOORS)? {
+        None => Ok(Floors::default()),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged(path)),
+    }
+}
+
+/// The file whose lock writers hold. The system releases it when a process ends, however it ends.
+fn lock_file(directory: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().create(true).write(true).truncate(false).open(directory.join(LOCK))
 }
 
 /// A file of at most this many bytes; `None` if there is none.
@@ -274,6 +317,7 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
 
 const OBJECTS: &str = "objects";
 const FLOORS: &str = "floors.json";
+const LOCK: &str = "lock";
 const ASIDE: &str = ".aside-";
 const MAX_FILE: u64 = 8 << 20;
 const MAX_FLOORS: u64 = 1 << 20;

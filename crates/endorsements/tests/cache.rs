@@ -76,7 +76,7 @@ fn an_object_that_was_issued_before_the_kept_one_does_not_replace_it() {
     let kept = store(directory.path());
     kept.put(&id(TCB), &later, at(BOTH)).unwrap();
     kept.put(&id(TCB), &higher, at(BOTH)).unwrap();
-    assert_eq!(kept.floor(&id(TCB)), 21);
+    assert_eq!(kept.floor(&id(TCB)).unwrap(), 21);
     assert!(matches!(kept.put(&id(TCB), &later, at(BOTH)), Err(StoreError::Older { found: 19, floor: 21, .. })));
 }
 
@@ -113,6 +113,45 @@ fn t5_an_early_number_binds_only_where_the_early_schedule_is_asked_for() {
         assert_eq!(kept.get(&id(TCB), at(BOTH)).unwrap().1.evaluation, Some(19));
         kept.put(&id(TCB), &older, at(BOTH)).unwrap();
         assert!(matches!(kept.put(&early, &older, at(BOTH)), Err(StoreError::Older { found: 19, floor: 21, .. })));
+    }
+}
+
+#[test]
+fn t5_processes_that_share_a_directory_do_not_take_numbers_back() {
+    let (Some(newer), Some(older)) = (tcb(TDX_21), tcb(TDX_19)) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    // Two stores stand for two processes: each has read the numbers at its start.
+    let (one, other) = (store(directory.path()), store(directory.path()));
+    one.put(&id(TCB), &newer, at(BOTH)).unwrap();
+    assert_eq!(other.floor(&id(TCB)).unwrap(), 21);
+    assert!(matches!(other.put(&id(TCB), &older, at(BOTH)), Err(StoreError::Older { found: 19, floor: 21, .. })));
+    other.put(&id("tdx/tcb/00806f050000/early"), &newer, at(BOTH)).unwrap();
+    std::fs::remove_dir_all(directory.path().join("objects")).unwrap();
+    let numbers = serde_json::to_value(store(directory.path()).floors().unwrap()).unwrap();
+    assert_eq!(numbers, serde_json::json!({ "tdx/tcb/00806f050000": 21, "tdx/tcb/00806f050000/early": 21 }));
+    // What a process that has the lock is writing is not removed by one that starts; what nobody is writing is.
+    let lock = std::fs::File::open(directory.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let aside = directory.path().join("objects/.aside-x");
+    std::fs::write(&aside, b"half").unwrap();
+    store(directory.path());
+    assert!(aside.exists());
+    drop(lock);
+    store(directory.path());
+    assert!(!aside.exists());
+}
+
+#[test]
+fn t5_after_an_end_between_the_two_writes_the_kept_objects_number_counts() {
+    let (Some(newer), Some(older)) = (tcb(TDX_21), tcb(TDX_19)) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    store(directory.path()).put(&id(TCB), &newer, at(BOTH)).unwrap();
+    for numbers in [r#"{"tdx/tcb/00806f050000":19}"#, "{}"] {
+        std::fs::write(directory.path().join("floors.json"), numbers).unwrap();
+        let kept = store(directory.path());
+        assert!(matches!(kept.put(&id(TCB), &older, at(BOTH)), Err(StoreError::Older { found: 19, floor: 21, .. })));
+        // An object that has expired meanwhile was seen all the same.
+        assert_eq!(kept.floor(&id(TCB)).unwrap(), 21);
     }
 }
 
@@ -160,7 +199,7 @@ fn what_does_not_hold_is_not_kept() {
         CheckError::TooLarge { size, limit: 512 << 10 }
     );
     assert_eq!(kept.list().unwrap(), []);
-    assert!(kept.floors().is_empty());
+    assert!(kept.floors().unwrap().is_empty());
 }
 
 #[test]

@@ -273,7 +273,7 @@ fn list(store: &Store, now: Timestamp) -> Result<Report, EndorsementsError> {
     if words.is_empty() {
         words.push("nothing is kept yet".to_owned());
     }
-    Ok(Report::done(words.join("\n"), json!({ "objects": objects, "numbers": store.floors() })))
+    Ok(Report::done(words.join("\n"), json!({ "objects": objects, "numbers": store.floors()? })))
 }
 
 async fn serve_it(args: Serve, store: Store, directory: &std::path::Path) -> Result<Report, EndorsementsError> {
