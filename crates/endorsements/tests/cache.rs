@@ -156,6 +156,31 @@ fn t5_after_an_end_between_the_two_writes_the_kept_objects_number_counts() {
 }
 
 #[test]
+fn t5_a_list_is_not_replaced_by_an_older_one_as_of_an_earlier_time() {
+    let Some(older) = received("tdx/dstack-quote", "root_ca_crl.der", None) else { return };
+    let newer = received("tdx/openenclave-tdx-quote-v5", "root_ca_crl.der", None).unwrap();
+    let root = id("sgx/crl/root");
+    // Before the newer list was issued, and while both count.
+    let (before, both) = (at("2025-09-01T00:00:00Z"), at("2026-03-11T00:00:00Z"));
+    let directory = tempfile::tempdir().unwrap();
+    let kept = store(directory.path());
+    kept.put(&root, &older, before).unwrap();
+    kept.put(&root, &newer, both).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let behind = store(other.path());
+    behind.put(&root, &older, before).unwrap();
+    let file = bundle::export(&behind).unwrap();
+    for now in [before, both] {
+        assert!(matches!(kept.put(&root, &older, now), Err(StoreError::Superseded { .. })), "{now}");
+        let imported = bundle::import(&kept, &file, now).unwrap();
+        assert!(matches!(imported[0].1, Err(StoreError::Superseded { .. })), "{now}");
+    }
+    assert_eq!(kept.get(&root, both).unwrap().0.body, newer.body);
+    // The same once more is no step back.
+    kept.put(&root, &newer, both).unwrap();
+}
+
+#[test]
 fn t5_what_is_expired_is_neither_taken_nor_given_and_says_since_when() {
     let Some(object) = tcb(TDX_21) else { return };
     let crl = received(DSTACK, "pck_crl.der", Some("pck_crl_issuer_chain.pem")).unwrap();
