@@ -1,8 +1,11 @@
 //! What the server answers: the object in the maker's own form, or why not, in words.
 
+use std::{net::IpAddr, time::Duration};
+
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header, header::HeaderValue};
+use tokio::time::timeout;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -13,8 +16,8 @@ use crate::{
     store::{Received, StoreError},
 };
 
-/// Answers one request.
-pub(crate) async fn answer<B>(cache: &Cache, request: &Request<B>) -> Response<Full<Bytes>> {
+/// Answers one request from this address.
+pub(crate) async fn answer<B>(cache: &Cache, from: IpAddr, request: &Request<B>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return words(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
     }
@@ -22,9 +25,11 @@ pub(crate) async fn answer<B>(cache: &Cache, request: &Request<B>) -> Response<F
     let Some((id, form)) = ObjectId::of_target(path, query) else {
         return words(StatusCode::BAD_REQUEST, "no Endorsement is asked for in this way");
     };
-    match cache.get(&id).await {
-        Ok(received) => found(&id, form, &received),
-        Err(error) => {
+    // A slow service holds nobody's place for long; the fetch goes on.
+    match timeout(PATIENCE, cache.get_for(&id, from)).await {
+        Err(_) => words(StatusCode::SERVICE_UNAVAILABLE, "it is being fetched; ask again"),
+        Ok(Ok(received)) => found(&id, form, &received),
+        Ok(Err(error)) => {
             let source = std::error::Error::source(&*error).map(|source| format!(": {source}")).unwrap_or_default();
             words(status(&error), &format!("{error}{source}"))
         }
@@ -54,6 +59,7 @@ fn status(error: &CacheError) -> StatusCode {
             StatusCode::BAD_GATEWAY
         }
         CacheError::Store(StoreError::Damaged(_) | StoreError::Io { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
+        CacheError::Busy(_) | CacheError::BrokenOff(_) => StatusCode::SERVICE_UNAVAILABLE,
         CacheError::Client { source: ClientError::NotThere { .. }, .. } => StatusCode::NOT_FOUND,
         CacheError::Client { .. } => StatusCode::BAD_GATEWAY,
     }
@@ -62,6 +68,9 @@ fn status(error: &CacheError) -> StatusCode {
 fn words(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(format!("{words}\n"))));
     *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+    }
     response
 }
 
@@ -75,3 +84,5 @@ fn pem(der: &[u8]) -> String {
     text.push_str("-----END X509 CRL-----\n");
     text
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -44,7 +44,7 @@ pub struct Sources {
 }
 
 /// One of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     /// See [`Sources::intel`].
     Intel,

@@ -10,6 +10,7 @@
 //! schedule, and outlives their removal. Deliberately absent: registration of platforms, PCK certificates by platform manifest, and a way to keep an
 //! object that does not verify. See `docs/spec/endorsements.md`.
 
+mod allowance;
 mod answer;
 pub mod bundle;
 mod cache;

@@ -111,7 +111,7 @@ pub async fn serve(listener: TcpListener, cache: Arc<Cache>, tls: &TlsIdentity, 
             () = &mut shutdown => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -120,7 +120,7 @@ pub async fn serve(listener: TcpListener, cache: Arc<Cache>, tls: &TlsIdentity, 
             if let Ok(Ok(tls)) = timeout(PATIENCE, acceptor.accept(stream)).await {
                 let service = service_fn(|request| {
                     let cache = cache.clone();
-                    async move { Ok::<_, Infallible>(answer(&cache, &request).await) }
+                    async move { Ok::<_, Infallible>(answer(&cache, peer.ip(), &request).await) }
                 });
                 let _ = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())

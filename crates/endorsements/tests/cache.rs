@@ -29,6 +29,8 @@ const DSTACK_AT: &str = "2026-03-11T03:08:59Z";
 const TCB: &str = "tdx/tcb/00806f050000";
 const TCB_TARGET: &str = "/tdx/certification/v4/tcb?fmspc=00806f050000";
 
+const STRANGER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
@@ -340,6 +342,80 @@ async fn a_flood_for_one_object_makes_one_fetch() {
         assert_eq!(one.await.unwrap().unwrap(), object.body.len());
     }
     assert_eq!(service.count(TCB_TARGET), 1);
+}
+
+/// An object of Intel's that no vector has, by number.
+fn other(number: u16) -> ObjectId {
+    id(&format!("tdx/tcb/{number:012x}"))
+}
+
+#[tokio::test]
+async fn h2_who_hangs_up_leaves_nothing_behind_and_the_fetch_ends_all_the_same() {
+    let Some(object) = tcb(TDX_21) else { return };
+    let service = Service::start(Duration::from_millis(200)).await;
+    service.has(TCB_TARGET, vec![answer(&object, "TCB-Info-Issuer-Chain")]);
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(directory.path(), &service.address, BOTH, 5);
+    let hang_up = Duration::from_millis(20);
+    // More than may be under way at a time: what these leave behind would keep the last one out.
+    for round in 0..3 {
+        for number in 0..4 {
+            assert!(tokio::time::timeout(hang_up, cache.get_for(&other(4 * round + number), STRANGER)).await.is_err());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(tokio::time::timeout(hang_up, cache.get_for(&id(TCB), STRANGER)).await.is_err());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(cache.store().get(&id(TCB), at(BOTH)).unwrap().0.body, object.body);
+    assert_eq!(service.count(TCB_TARGET), 1);
+}
+
+#[tokio::test]
+async fn h2_strangers_cause_few_fetches_at_a_time() {
+    let service = Service::start(Duration::from_millis(300)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Arc::new(cache(directory.path(), &service.address, BOTH, 5));
+    let asked: Vec<_> = (0..20)
+        .map(|number| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.get_for(&other(number), STRANGER).await.map(drop) })
+        })
+        .collect();
+    let mut busy = 0;
+    for one in asked {
+        match &*one.await.unwrap().unwrap_err() {
+            CacheError::Busy(_) => busy += 1,
+            CacheError::Client { source: ClientError::NotThere { .. }, .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(busy, 16);
+}
+
+#[tokio::test]
+async fn h2_a_stranger_causes_few_fetches_over_time_and_none_for_what_has_just_failed() {
+    let service = Service::start(Duration::ZERO).await;
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(directory.path(), &service.address, BOTH, 5);
+    let target = |number: u16| format!("/tdx/certification/v4/tcb?fmspc={number:012x}");
+    for _ in 0..50 {
+        let absent = cache.get_for(&other(0), STRANGER).await.unwrap_err();
+        assert!(matches!(&*absent, CacheError::Client { source: ClientError::NotThere { .. }, .. }));
+    }
+    assert_eq!(service.count(&target(0)), 1);
+    let mut fetched = 1;
+    for number in 1..50 {
+        let _ = cache.get_for(&other(number), STRANGER).await.unwrap_err();
+        fetched += service.count(&target(number));
+    }
+    assert_eq!(fetched, 20);
+    let refused = cache.get_for(&other(49), STRANGER).await.unwrap_err();
+    assert!(matches!(&*refused, CacheError::Busy(_)));
+    // Another's are another's, and the operator's have no bound.
+    let _ = cache.get_for(&other(49), "192.0.2.2".parse().unwrap()).await.unwrap_err();
+    assert_eq!(service.count(&target(49)), 1);
+    let _ = cache.get(&other(48)).await.unwrap_err();
+    assert_eq!(service.count(&target(48)), 1);
 }
 
 #[tokio::test]
