@@ -12,7 +12,10 @@ use std::{
     fmt,
 };
 
-use attest::{AppraisalPolicy, Tier};
+use attest::{
+    AppraisalPolicy, HardwareRule, Tier,
+    platform::{HardwareIds, Platform},
+};
 use envelope::{Digest, PublicKey};
 use serde::Serialize;
 
@@ -330,11 +333,11 @@ fn machine(policy: &AppraisalPolicy) -> String {
     let tier = policy.tier_floor();
     let tpm = policy.tpm();
     let binaries = tpm.binaries.iter().map(Digest::to_string).collect::<Vec<_>>().join(" or ");
-    let platforms = policy.hardware().keys().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+    let platforms = policy.hardware().iter().map(|(platform, rule)| hardware(*platform, rule)).collect::<Vec<_>>();
     let hardware = if platforms.is_empty() {
         String::new()
     } else {
-        format!(" inside confidential hardware ({platforms}) that reports on the same exchange,")
+        format!(" inside hardware that reports on the same exchange ({}),", platforms.join("; or "))
     };
     format!(
         "a machine of the tier `{tier}` or stronger ({}),{hardware} started with the `{}` program {binaries}; the whole policy is {}",
@@ -342,6 +345,22 @@ fn machine(policy: &AppraisalPolicy) -> String {
         tpm.role,
         policy.digest()
     )
+}
+
+/// Who vouches for the hardware, and what of it is fixed.
+fn hardware(platform: Platform, rule: &HardwareRule) -> String {
+    let roots = if rule.anchors.are_makers(platform) {
+        "its maker's own roots".to_owned()
+    } else {
+        "roots that are NOT its maker's, so that it may all be software".to_owned()
+    };
+    let chips = match &rule.policy.hardware {
+        HardwareIds::Any => "any chip".to_owned(),
+        HardwareIds::Listed(chips) => format!("one of {} listed chips", chips.len()),
+    };
+    let admits = rule.policy.admits.iter().map(String::as_str).collect::<Vec<_>>().join(" or ");
+    let registers = rule.policy.measurements.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!("{platform}: {roots}, {chips}, {admits}, with the listed values of {registers}")
 }
 
 fn thresholds(name: &str, rules: &TableRules) -> String {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use attest::{
     AppraisalError, AppraisalPolicy, ConfidentialVmEvidence, EndorsementKeys, Endorsements, Evidence, HardwareEvidence,
-    HardwareRule, PolicyError, Tier, Verifier,
+    HardwareRule, PolicyDocument, PolicyError, Tier, Verifier,
     platform::{Anchors, HardwareFault, HardwareIds, Platform, PlatformPolicy, Unfit},
     snp::{Generation, SnpUnfit},
 };
@@ -56,19 +56,19 @@ fn hardware_that_is_asked_for_must_be_there_and_other_hardware_must_not() {
     assert_eq!(AppraisalPolicy::new(room.policy.clone()), Err(PolicyError::Anchor(Platform::SevSnp)));
 }
 
-/// A worker inside SEV-SNP: a TPM in software that nobody lists, and the chip's report on the same exchange.
+/// A worker inside SEV-SNP: a TPM in software that nobody lists, and the chip's report on the same exchange. The authority is the test's own, and
+/// so could be anybody's: the tier stays that of software.
 #[test]
-fn a_virtual_tpm_inside_confidential_hardware_has_the_hardwares_tier() {
+fn a_virtual_tpm_and_the_report_beneath_it_are_appraised_together_and_no_stranger_makes_them_hardware() {
     let amd = snp::Amd::new(Generation::Genoa);
     let key = amd.key(&amd.chip_fields());
     let mut room = Room::with_tpm(Tier::SoftwareTpm, |_| {});
-    room.policy.tier_floor = Tier::ConfidentialVm;
     room.policy.tpm.endorsement_keys = EndorsementKeys::Any;
     let measurement = BTreeSet::from(["ab".repeat(48)]);
     let rule = HardwareRule {
         anchors: Anchors::Pinned(vec![Bytes(amd.root())]),
         policy: PlatformPolicy {
-            tier_floor: Tier::ConfidentialVm,
+            tier_floor: Tier::SoftwareTpm,
             admits: BTreeSet::from(["affirmed".to_owned()]),
             hardware: HardwareIds::Any,
             measurements: BTreeMap::from([("measurement".to_owned(), measurement)]),
@@ -95,8 +95,20 @@ fn a_virtual_tpm_inside_confidential_hardware_has_the_hardwares_tier() {
     let bound = *room.binding().sha512();
     let good = report(&bound, &|_| {});
     let result = appraise(&room, good.clone()).unwrap();
-    assert_eq!((result.tier(), result.steps().len()), (Tier::ConfidentialVm, 16));
+    assert_eq!((result.tier(), result.steps().len()), (Tier::SoftwareTpm, 16));
+    assert_eq!(result.hardware().unwrap().genuine().claim("authorities"), Some("pinned"));
     assert_eq!(result.hardware().unwrap().genuine().platform(), Platform::SevSnp);
+
+    // Nor does listing the chip, or asking for more.
+    for ask in [Tier::Tpm, Tier::ConfidentialVm] {
+        let refused = AppraisalError::Tier { floor: ask, actual: Tier::SoftwareTpm };
+        let evidence =
+            Evidence::ConfidentialVm(ConfidentialVmEvidence { tpm: room.evidence(), hardware: good.clone() });
+        let policy = AppraisalPolicy::new(PolicyDocument { tier_floor: ask, ..room.policy.clone() }).unwrap();
+        let answer =
+            Verifier::appraise(&evidence, &Endorsements::tpm(room.enrolled.clone()), &room.binding(), &policy, now());
+        assert_eq!(answer, Err(refused));
+    }
 
     // Each half can be wrong by itself.
     let refusal = |evidence| appraise(&room, evidence).unwrap_err();

@@ -22,7 +22,8 @@ use crate::{
 pub enum Anchors {
     /// The makers' own, which ship inside ([`crate::roots`]).
     Makers,
-    /// These certificates (DER) and no others. An empty list trusts nobody.
+    /// These certificates (DER) and no others. An empty list trusts nobody. Anybody can make an authority, so what is under one that is not
+    /// a maker's own has the tier of software, whatever its Evidence says of hardware.
     Pinned(Vec<Bytes>),
 }
 
@@ -73,8 +74,8 @@ pub enum HardwareFault {
 /// # Errors
 /// [`HardwareFault`].
 pub fn examine(evidence: &HardwareEvidence, rule: &HardwareRule, now: Timestamp) -> Result<Genuine, HardwareFault> {
-    let pinned = rule.anchors.pinned()?;
-    match evidence.platform {
+    let anchors = rule.anchors.of(evidence.platform)?;
+    let genuine = match evidence.platform {
         Platform::SevSnp => {
             let files = Files::of(evidence, &["report", "vcek", "vlek", "cert_chain", "crl"])?;
             let report = SnpEvidence {
@@ -83,10 +84,9 @@ pub fn examine(evidence: &HardwareEvidence, rule: &HardwareRule, now: Timestamp)
                 chain: files.get("cert_chain"),
                 list: files.get("crl"),
             };
-            let anchors = pinned.unwrap_or_else(snp::anchors);
             let genuine = snp::examine(&report, &anchors, now)
                 .map_err(|refusal| HardwareFault::refused(evidence.platform, &refusal))?;
-            genuine.admit(&rule.snp).map_err(HardwareFault::Snp)
+            genuine.admit(&rule.snp).map_err(HardwareFault::Snp)?
         }
         Platform::Tdx => {
             let files = Files::of(evidence, &TDX_ROLES)?;
@@ -100,12 +100,12 @@ pub fn examine(evidence: &HardwareEvidence, rule: &HardwareRule, now: Timestamp)
                 root_ca_crl: files.get("root_ca_crl"),
             };
             let rules = Rules { evaluation_floor: rule.evaluation_floor, revocation: Revocation::Complete };
-            let anchors = pinned.unwrap_or_else(|| Authority::IntelSgx.anchors());
             intel::tdx::examine(files.need("quote")?, &endorsements, &anchors, &rules, now)
-                .map_err(|refusal| HardwareFault::refused(evidence.platform, &refusal))
+                .map_err(|refusal| HardwareFault::refused(evidence.platform, &refusal))?
         }
-        other => Err(HardwareFault::NotSupported(other)),
-    }
+        other => return Err(HardwareFault::NotSupported(other)),
+    };
+    Ok(if rule.anchors.are_makers(evidence.platform) { genuine } else { genuine.under_strangers() })
 }
 
 /// The parts of Evidence, each of a role that the platform has.
@@ -132,15 +132,29 @@ impl<'a> Files<'a> {
 }
 
 impl Anchors {
-    /// The pinned authorities; `None` for the makers' own.
-    fn pinned(&self) -> Result<Option<Vec<TrustAnchor>>, HardwareFault> {
+    /// Whether every authority is one of the platform's maker.
+    pub fn are_makers(&self, platform: Platform) -> bool {
+        let makers = makers(platform);
+        self.of(platform).is_ok_and(|anchors| anchors.iter().all(|anchor| makers.contains(anchor)))
+    }
+
+    fn of(&self, platform: Platform) -> Result<Vec<TrustAnchor>, HardwareFault> {
         match self {
-            Anchors::Makers => Ok(None),
+            Anchors::Makers => Ok(makers(platform)),
             Anchors::Pinned(certificates) => {
                 let anchors = certificates.iter().map(|certificate| TrustAnchor::pin(&certificate.0));
-                anchors.collect::<Result<_, _>>().map(Some).map_err(|_| HardwareFault::Anchor)
+                anchors.collect::<Result<_, _>>().map_err(|_| HardwareFault::Anchor)
             }
         }
+    }
+}
+
+/// The authorities of a platform's maker; none where its Evidence cannot stand beside a TPM's.
+fn makers(platform: Platform) -> Vec<TrustAnchor> {
+    match platform {
+        Platform::SevSnp => snp::anchors(),
+        Platform::Tdx => Authority::IntelSgx.anchors(),
+        _ => Vec::new(),
     }
 }
 

@@ -281,6 +281,13 @@ impl Genuine {
     pub const fn examined_at(&self) -> Timestamp {
         self.examined_at
     }
+
+    /// The same, where the authorities that vouch for it are not the maker's: it may all be software.
+    pub(crate) fn under_strangers(mut self) -> Genuine {
+        self.tier = Tier::SoftwareTpm;
+        self.claims.push(claim("authorities", "pinned", "vouched for by authorities that are not the maker's own"));
+        self
+    }
 }
 
 impl Appraised {

@@ -78,8 +78,15 @@ pub(crate) const ENDPOINTS: &[(&str, &str)] = &[
 pub(crate) const LOG_TILE: &str = "/log/tile/{*tile}";
 /// The description of this API.
 pub(crate) const OPENAPI: &str = "/openapi.json";
-/// Endpoints at which one request costs the TPM, or a strong computation, before anybody is known.
-const COSTLY: &[&str] = &[path::BROKER_EVIDENCE, path::BROKER_ACTIVATE, path::WORKER_ENROL, path::WORKER_PROVE];
+/// Endpoints at which one request costs the TPM, or a strong computation, before anybody is known. Conditions are compiled there too.
+const COSTLY: &[&str] = &[
+    path::BROKER_EVIDENCE,
+    path::BROKER_ACTIVATE,
+    path::WORKER_ENROL,
+    path::WORKER_PROVE,
+    path::SECRET_PUSHES,
+    path::SECRET_POLICY,
+];
 
 /// The service.
 pub(crate) fn router(broker: Arc<Broker>) -> Router {

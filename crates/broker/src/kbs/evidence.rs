@@ -357,6 +357,9 @@ fn tpm(evidence: &Value, endorsements: &Endorsements<'_>, report_data: &[u8]) ->
 /// The values of the registers that are quoted, all of one bank: SHA-256.
 fn quoted(quote: &Quote, pcrs: &[String]) -> Result<Vec<PcrValue>, EvidenceRefusal> {
     let [selection] = quote.selections.as_slice() else { return Err(EvidenceRefusal::Form("one bank must be quoted")) };
+    if selection.pcrs.is_empty() {
+        return Err(EvidenceRefusal::Form("no register is quoted"));
+    }
     if selection.bank != HashAlgorithm::Sha256 {
         return Err(EvidenceRefusal::Form("the quoted bank must be sha256"));
     }

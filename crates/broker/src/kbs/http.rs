@@ -270,7 +270,9 @@ async fn guard(
 ) -> Response {
     let began = Instant::now();
     let template = request.extensions().get::<MatchedPath>().map_or("other", |matched| known(matched.as_str()));
-    let answer = if !broker.rates.admits(&peer.remote) {
+    // Compiling conditions costs a strong computation.
+    let costly = template == POLICY && !broker.costly.admits(&peer.remote);
+    let answer = if costly || !broker.rates.admits(&peer.remote) {
         KbsRefusal::RateLimited.into_response()
     } else if !is_plain(request.uri().path()) {
         KbsRefusal::Malformed("the path is not plain".to_owned()).into_response()

@@ -70,6 +70,9 @@ impl Conditions {
         if !is_shallow(text) {
             return Err(plain("the conditions are nested too deeply, or one policy has too many operators"));
         }
+        // One at a time, so that many texts at once cost no more memory than one.
+        static ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         roomy(|| Conditions::parse(text)).unwrap_or_else(|| Err(plain("the conditions cannot be compiled")))
     }
 
@@ -197,11 +200,12 @@ fn first_unmet(policy: &Policy, request: &Request) -> (usize, String) {
     for condition in conditions {
         split(condition, &mut clauses);
     }
-    for met in 0..clauses.len() {
-        if permits(clauses.get(..=met).unwrap_or_default()).0 {
+    // Each is asked alone: those before it were met, so what it relies on is there, and the cost grows with the text and not its square.
+    for (met, clause) in clauses.iter().enumerate() {
+        let (is_met, alone) = permits(std::slice::from_ref(clause));
+        if is_met {
             continue;
         }
-        let (_, alone) = permits(clauses.get(met..=met).unwrap_or_default());
         let text = alone.map(|policy| policy.to_string()).unwrap_or_default();
         let clause = text.find(" when ").or_else(|| text.find(" unless ")).and_then(|at| text.get(at..));
         let clause = clause.unwrap_or(&text).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -290,7 +294,10 @@ fn is_shallow(text: &str) -> bool {
                     }
                 }
             }
-            '/' if characters.peek() == Some(&'/') => while characters.next().is_some_and(|inside| inside != '\n') {},
+            // The library ends a comment at either sign of a line's end.
+            '/' if characters.peek() == Some(&'/') => {
+                while characters.next().is_some_and(|inside| !matches!(inside, '\n' | '\r')) {}
+            }
             '(' | '[' | '{' => depth = depth.saturating_add(1),
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             ';' => (depth, operators) = (0, 0),
@@ -378,6 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_costs_in_proportion_to_the_text() {
+        let clauses = "when { context.result.tee == \"tpm\" } ".repeat(360);
+        let text = format!("permit(principal, action, resource) {clauses} when {{ context.result.tee == \"snp\" }};");
+        assert!(text.len() < SecretPush::MAX_POLICY);
+        let denial = decide(&text).unwrap_err();
+        assert!(denial.clause.contains("\"snp\""), "{denial}");
+        let guarded = "permit(principal, action, resource) when { context.result has hardware_id } when { context.result.hardware_id == \"x\" };";
+        assert!(decide(guarded).unwrap_err().clause.contains("== \"x\""), "{:?}", decide(guarded));
+    }
+
+    #[test]
+    fn a8_what_errs_while_it_is_evaluated_denies_whatever_else_permits() {
+        let overflows = "9223372036854775807 * (context.result.tier_level + 2) > 0";
+        let permit = "permit(principal, action, resource);";
+        for text in [
+            format!("permit(principal, action, resource) when {{ {overflows} }};"),
+            format!("{permit} permit(principal, action, resource) when {{ {overflows} }};"),
+            format!("{permit} forbid(principal, action, resource) when {{ {overflows} }};"),
+        ] {
+            assert_eq!(decide(&text).unwrap_err().policy, "evaluation", "{text}");
+        }
+    }
+
+    #[test]
     fn a_misspelled_attribute_is_refused_with_its_place() {
         let text = "permit(principal, action, resource) when {\n  context.result.mesurements.contains(\"x\")\n};";
         let error = Conditions::compile(text).unwrap_err();
@@ -421,6 +452,11 @@ mod tests {
         }
         let dots = format!("permit(principal, action, resource) when {{ context{} }};", ".result".repeat(1_500));
         assert!(Conditions::compile(&dots).is_err());
+        // A comment ends where the library ends it.
+        for (open, close) in forms {
+            let hidden = format!("// x\r{}", deep(open, close, 15_000 / (open.len() + close.len())));
+            assert!(Conditions::compile(&hidden).is_err(), "{open} after a comment");
+        }
         // What stands in quotes and comments is not nested.
         let quoted = format!(
             "// {0}\npermit(principal, action, resource) when {{ \"{0}\" == \"\\\"{0}\" }};",

@@ -116,6 +116,8 @@ impl KbsRefusal {
             KbsRefusal::NotAttested | KbsRefusal::Session | KbsRefusal::Token => {
                 "not attested: there is no session and no token that holds".to_owned()
             }
+            // What the Verifier found is for the operator's log: whoever probes learns nothing from it.
+            KbsRefusal::Evidence(EvidenceRefusal::Appraisal(_)) => "the Evidence does not hold".to_owned(),
             KbsRefusal::Broker(refusal) => match refusal {
                 // Parties sign for what they ask; what lies behind a fault is nobody's.
                 Refusal::Store(_) | Refusal::Clock(_) | Refusal::Internal(_) => {

@@ -4,10 +4,13 @@
 //! ([`crate::challenge`]). So a flood of `auth` costs no memory. A session is remembered from the moment its Evidence has passed, and that
 //! moment redeems its nonce: of many attestations at once on one session, one gets a token. The deadline is set by `auth` and never moves.
 //!
+//! A redeemed nonce is remembered until its deadline, in so few bytes that no source can fill the room for them. What a session proved is remembered
+//! for the sake of clients that send no token; the oldest make room.
+//!
 //! Deliberately absent: a list of sessions under way, and forgetting a redeemed nonce before its deadline.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -32,13 +35,18 @@ pub(crate) struct Session {
 /// The sessions that have attested.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    attested: Mutex<HashMap<[u8; 32], Slot>>,
+    known: Mutex<Known>,
 }
 
-struct Slot {
-    deadline: i64,
-    attested: Option<Arc<Attested>>,
+/// Both by deadline first, so that what is over comes first.
+#[derive(Default)]
+struct Known {
+    redeemed: BTreeSet<Name>,
+    attested: BTreeMap<Name, Arc<Attested>>,
 }
+
+/// A session's deadline and nonce.
+type Name = (i64, [u8; 32]);
 
 impl Session {
     /// Begins a session.
@@ -85,6 +93,10 @@ impl Session {
         self.deadline
     }
 
+    const fn name(&self) -> Name {
+        (self.deadline, self.nonce.0)
+    }
+
     fn parts(&self) -> Vec<u8> {
         [&[self.tee.number()], self.deadline.to_be_bytes().as_slice(), &self.nonce.0].concat()
     }
@@ -93,47 +105,63 @@ impl Session {
 impl Sessions {
     /// Redeems the session's nonce, once.
     pub(crate) fn redeem(&self, session: &Session, now: Timestamp) -> Result<(), KbsRefusal> {
-        let mut sessions = self.lock();
-        if sessions.contains_key(&session.nonce.0) {
+        let mut known = self.lock();
+        known.forget(now.as_second());
+        if known.redeemed.contains(&session.name()) {
             return Err(KbsRefusal::Redeemed);
         }
-        if sessions.len() >= MOST {
-            sessions.retain(|_, slot| slot.deadline >= now.as_second());
-        }
-        if sessions.len() >= MOST {
+        if known.redeemed.len() >= MOST_REDEEMED {
             return Err(KbsRefusal::Busy);
         }
-        sessions.insert(session.nonce.0, Slot { deadline: session.deadline, attested: None });
+        known.redeemed.insert(session.name());
         Ok(())
     }
 
     /// Whether the nonce was redeemed.
     pub(crate) fn is_redeemed(&self, session: &Session) -> bool {
-        self.lock().contains_key(&session.nonce.0)
+        self.lock().redeemed.contains(&session.name())
     }
 
     /// Remembers what the session has proved.
     pub(crate) fn keep(&self, session: &Session, attested: Arc<Attested>) {
-        if let Some(slot) = self.lock().get_mut(&session.nonce.0) {
-            slot.attested = Some(attested);
+        let mut known = self.lock();
+        if known.redeemed.contains(&session.name()) {
+            known.attested.insert(session.name(), attested);
+        }
+        if known.attested.len() > MOST_KEPT {
+            known.attested.pop_first();
         }
     }
 
     /// What the session has proved, if it has.
     pub(crate) fn attested(&self, session: &Session) -> Option<Arc<Attested>> {
-        self.lock().get(&session.nonce.0).and_then(|slot| slot.attested.clone())
+        self.lock().attested.get(&session.name()).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Slot>> {
-        self.attested.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Forgets what is over.
+    fn forget(&mut self, now: i64) {
+        while self.redeemed.first().is_some_and(|(deadline, _)| *deadline < now) {
+            self.redeemed.pop_first();
+        }
+        while self.attested.first_key_value().is_some_and(|((deadline, _), _)| *deadline < now) {
+            self.attested.pop_first();
+        }
     }
 }
 
 const LABEL: &str = "kbs session";
 const PARTS: usize = 1 + 8 + 32;
 const COOKIE: usize = PARTS + 32;
-/// Sessions that have attested, at once; at most about two kilobytes each.
-const MOST: usize = 32_768;
+/// Redeemed nonces at once, in about sixty bytes each: more than one source's rate, or these processors, can redeem in a session's time.
+const MOST_REDEEMED: usize = 1 << 20;
+/// Sessions whose results are remembered at once, in at most about two kilobytes each.
+const MOST_KEPT: usize = 32_768;
 
 #[cfg(test)]
 mod tests {
@@ -177,5 +205,16 @@ mod tests {
         assert_eq!(sessions.redeem(&session, now()), Ok(()));
         assert_eq!(sessions.redeem(&session, now()), Err(KbsRefusal::Redeemed));
         assert!(sessions.attested(&session).is_none());
+        assert!(sessions.is_redeemed(&session));
+    }
+
+    #[test]
+    fn a_redeemed_nonce_is_remembered_until_its_deadline_and_no_longer() {
+        let (sessions, first) = (Sessions::default(), Session::begin(Tee::Tpm, now()));
+        assert_eq!(sessions.redeem(&first, now()), Ok(()));
+        let later = now() + LIFETIME;
+        assert_eq!(sessions.redeem(&first, later), Err(KbsRefusal::Redeemed));
+        assert_eq!(sessions.redeem(&Session::begin(Tee::Tpm, later), later + SignedDuration::from_secs(1)), Ok(()));
+        assert_eq!(sessions.lock().redeemed.len(), 1);
     }
 }
