@@ -6,6 +6,9 @@
 //! little-endian in slots of 72 bytes; the SM2 user id is the signer's, as its certificate says. Fields, and the certificate inside,
 //! are masked with a 32-bit number that stands in the report; signature and MAC cover them masked. The rest of the report is under an HMAC-SM3 keyed with the report's own
 //! nonce, which whoever sees the report can make anew: it is compared and proves nothing.
+//!
+//! A report of version 2 (3,380 bytes; firmware from build 2337 on) masks nothing and has five run-time registers, of which the first is the measurement.
+//! Source: `csv-rs` (Hygon), `TeeInfoV2`.
 
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
@@ -15,14 +18,14 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     Tier,
-    platform::{Assurance, Genuine, Platform, Refusal, Register, Steps, claim, claim_hex, register},
+    platform::{Assurance, Claim, Genuine, Platform, Refusal, Register, Steps, claim, claim_hex, register},
     reader::{FormatError, Reader},
 };
 
 /// A report and the certificates that its platform does not carry in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvEvidence {
-    /// The report, 2,548 bytes.
+    /// The report: [`REPORT`] bytes, or [`EXTENDED_REPORT`] of version 2.
     pub report: Vec<u8>,
     /// The chip's certificate (CEK), 2,084 bytes.
     pub cek: Vec<u8>,
@@ -158,19 +161,24 @@ pub fn examine(evidence: &CsvEvidence, root: &[u8], now: Timestamp) -> Result<Ge
     })
 }
 
-/// What a policy can pin: what was started, and how the host and the owner set it up, each as its claim is written.
+/// What a policy can pin: what was started, how the host and the owner set it up, each as its claim is written, and what was measured since.
 fn registers(body: &Body) -> Vec<Register> {
-    vec![
+    let mut registers = vec![
         register("measure", &body.measure),
         register("policy", &body.policy.to_le_bytes()),
         register("vm_id", &body.vm_id),
         register("vm_version", &body.vm_version),
         register("user_pubkey_digest", &body.user_key_digest),
-    ]
+    ];
+    if let Some(extension) = &body.extension {
+        let named = RTMR.into_iter().zip(&extension.registers);
+        registers.extend(named.map(|(name, value)| register(name, value)));
+    }
+    registers
 }
 
-fn claims(body: &Body, serial: &str) -> Vec<crate::platform::Claim> {
-    vec![
+fn claims(body: &Body, serial: &str) -> Vec<Claim> {
+    let mut claims = vec![
         claim_hex("measure", &body.measure, "the measurement of the machine as it was started (SM3)"),
         claim_hex("report_data", &body.report_data, "what the machine put into its report"),
         claim_hex("vm_id", &body.vm_id, "the id that the host gave the machine"),
@@ -184,7 +192,12 @@ fn claims(body: &Body, serial: &str) -> Vec<crate::platform::Claim> {
         claim_hex("policy", &body.policy.to_le_bytes(), "what the host may do with the machine"),
         claim("anonce", body.mask, "the number with which the fields are masked"),
         claim("serial", serial, "the serial number of the chip, under the MAC only"),
-    ]
+    ];
+    if let Some(extension) = &body.extension {
+        claims.push(claim("build", extension.build, "the build of the firmware"));
+        claims.push(claim("rtmr_version", extension.version, "the version of the run-time registers"));
+    }
+    claims
 }
 
 struct Report<'a> {
@@ -209,11 +222,24 @@ struct Body {
     mnonce: [u8; 16],
     measure: [u8; 32],
     policy: u32,
+    extension: Option<Extension>,
+}
+
+/// What version 2 has beyond version 1.
+struct Extension {
+    build: u32,
+    version: u16,
+    registers: [[u8; 32]; 5],
 }
 
 impl<'a> Report<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Report<'a>, FormatError> {
         let mut reader = Reader::new("CSV report", bytes);
+        if bytes.len() == EXTENDED_REPORT {
+            let signed = reader.take(EXTENDED_BODY)?;
+            let signature = read_signature(&mut reader)?;
+            return Report::rest(reader, signed, 0, signature);
+        }
         let signed = reader.take(BODY)?;
         let (usage, algorithm) = (reader.u32_le()?, reader.u32_le()?);
         let mask = reader.u32_le()?;
@@ -224,6 +250,16 @@ impl<'a> Report<'a> {
             return Err(reader.refuse("signature algorithm", algorithm ^ mask));
         }
         let signature = read_signature(&mut reader)?;
+        Report::rest(reader, signed, mask, signature)
+    }
+
+    /// Behind the signature.
+    fn rest(
+        mut reader: Reader<'a>,
+        signed: &'a [u8],
+        mask: u32,
+        signature: [u8; 64],
+    ) -> Result<Report<'a>, FormatError> {
         let mut rest = reader.clone();
         let pek = reader.take(PLATFORM_CERTIFICATE)?;
         let serial = reader.take(64)?;
@@ -255,9 +291,25 @@ impl Body {
             mnonce: reader.array()?,
             measure: reader.array()?,
             policy: reader.u32_le()?,
+            extension: if reader.is_empty() { None } else { Some(Extension::read(&mut reader)?) },
         };
         reader.finish()?;
         Ok(body)
+    }
+}
+
+impl Extension {
+    fn read(reader: &mut Reader<'_>) -> Result<Extension, FormatError> {
+        expect(reader, "signature usage", USAGE_PLATFORM)?;
+        expect(reader, "signature algorithm", ALGORITHM_SM2)?;
+        let (build, version) = (reader.u32_le()?, reader.u16_le()?);
+        reader.take(14)?;
+        let mut registers = [[0; 32]; 5];
+        for register in &mut registers {
+            *register = reader.array()?;
+        }
+        reader.take(656)?;
+        Ok(Extension { build, version, registers })
     }
 }
 
@@ -376,7 +428,15 @@ fn unmask(bytes: &[u8], mask: u32) -> Vec<u8> {
     bytes.iter().zip(mask.to_le_bytes().into_iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
 }
 
+/// The size of a report of version 1.
+pub const REPORT: usize = BODY + 12 + 144 + SIGNER;
+/// The size of a report of version 2.
+pub const EXTENDED_REPORT: usize = EXTENDED_BODY + 144 + SIGNER;
 const BODY: usize = 180;
+const EXTENDED_BODY: usize = 1024;
+/// Certificate, serial number, reserved bytes and MAC.
+const SIGNER: usize = PLATFORM_CERTIFICATE + 64 + 32 + 32;
+const RTMR: [&str; 5] = ["rtmr0", "rtmr1", "rtmr2", "rtmr3", "rtmr4"];
 const KEY: usize = 4 + 72 + 72 + 256;
 const AUTHORITY_SIGNED: usize = 576;
 const PLATFORM_SIGNED: usize = 1044;

@@ -18,10 +18,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-#[path = "forge/intel.rs"]
-mod forge;
-
-use forge::{
+use testkit::intel::{
     AUTHORITY_SERIAL, FMSPC, Made, PCK_SERIAL, QE_ATTRIBUTES, QE_MISC, QE_PRODUCT, QE_SIGNER, QE_SVN, SIGNER_SERIAL,
     STRICT, TD_ATTRIBUTES, TD_SEAM_ATTRIBUTES, TD_SEAM_SIGNER, TD_SVN, World, components, extension, pem, signed,
 };

@@ -174,3 +174,34 @@ fn a_host_key_document_needs_every_list_and_a_pinned_authority() {
     let nothing = HostKeyDocument { document: b"nothing".to_vec(), ..evidence };
     assert!(examine(&nothing).unwrap_err().is_malformed());
 }
+
+#[test]
+fn csv_reports_of_both_versions_hold_under_a_pinned_root_and_tell_their_registers() {
+    let hygon = testkit::hygon::Hygon::default();
+    let examine = |body: &[u8]| {
+        let evidence = CsvEvidence { report: hygon.report(body), cek: hygon.cek(), hsk: hygon.hsk() };
+        hygon::examine(&evidence, &hygon.root(), now())
+    };
+    for extended in [false, true] {
+        let genuine = examine(&hygon.body(extended)).unwrap();
+        assert_eq!((genuine.bound(), genuine.assurance()), (&[0x5A; 64][..], Assurance::Affirmed));
+        assert_eq!(genuine.register("measure"), Some(&[0xA5; 32][..]));
+        assert_eq!(genuine.register("rtmr0"), extended.then_some(&[0xA5; 32][..]));
+        assert_eq!(genuine.register("rtmr4"), extended.then_some(&[0; 32][..]));
+        assert_eq!(genuine.claim("rtmr_version"), extended.then_some("0"));
+        let mut debugged = hygon.body(extended);
+        debugged[testkit::hygon::at::POLICY] = 0;
+        assert_eq!(examine(&debugged), Err(CsvError::Debug));
+        let evidence = CsvEvidence { report: hygon.report(&hygon.body(extended)), cek: hygon.cek(), hsk: hygon.hsk() };
+        assert_eq!(hygon::examine(&evidence, HYGON_ROOT, now()), Err(CsvError::Chain(Link::SigningKey)));
+    }
+    // Of version 2 every byte of the body is signed as it stands.
+    let report = hygon.report(&hygon.body(true));
+    for at in 0..testkit::hygon::at::EXTENDED_END + 64 {
+        let evidence = CsvEvidence { report: flipped(&report, at * 8 + 3), cek: hygon.cek(), hsk: hygon.hsk() };
+        assert!(hygon::examine(&evidence, &hygon.root(), now()).is_err(), "byte {at}");
+    }
+    let mut other = hygon.body(true);
+    other[testkit::hygon::at::EXTENDED] ^= 1;
+    assert!(examine(&other).unwrap_err().is_malformed());
+}

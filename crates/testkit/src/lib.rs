@@ -7,6 +7,8 @@
 //! Never published and never linked by a shipped binary: it is a development dependency of the crates that it tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod hygon;
+pub mod intel;
 mod machine;
 mod room;
 pub mod snp;

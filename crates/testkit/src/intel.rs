@@ -1,5 +1,8 @@
-//! A whole Intel hierarchy under a root of our own: each part can be wrong in one thing, and everything else is signed correctly.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+//! A forged Intel: a whole hierarchy under a root of our own, each part free to be wrong in one thing with everything else signed correctly.
+//!
+//! Names, extensions and layouts are Intel's (PCK certificate profile; quotes of versions 3 and 4; TCB info and identities as the Provisioning
+//! Certification Service gives them).
+#![allow(missing_docs, clippy::cast_possible_truncation)] // what stands where has the names of Intel's specifications
 
 use attest::{
     certificate::TrustAnchor,
@@ -33,6 +36,10 @@ pub const TD_SVN: usize = 0;
 pub const TD_SEAM_SIGNER: usize = 64;
 pub const TD_SEAM_ATTRIBUTES: usize = 112;
 pub const TD_ATTRIBUTES: usize = 120;
+pub const TD_CONFIG: usize = 184;
+pub const TD_RTMR: usize = 328;
+/// And the configuration of an enclave.
+pub const ENCLAVE_CONFIG: usize = 192;
 
 /// Everything that can be spoilt.
 pub struct World {
@@ -66,6 +73,10 @@ pub struct Made {
     pub qe_identity: Option<Vec<u8>>,
     pub tcb_signing_chain: Option<Vec<u8>>,
     pub pck_chain: Vec<u8>,
+    /// The PCK authority's certificate and the root's, PEM.
+    pub authority_chain: Vec<u8>,
+    /// The root's certificate, DER.
+    pub root: Vec<u8>,
     pub pck_crl: Option<Vec<u8>>,
     pub root_ca_crl: Option<Vec<u8>>,
     pub anchors: Vec<TrustAnchor>,
@@ -155,12 +166,14 @@ impl World {
             qe_identity: Some(signed("enclaveIdentity", &self.qe_identity.to_string(), &self.signer)),
             tcb_signing_chain: Some(pem(&[&signer, &root])),
             pck_chain: chain,
+            authority_chain: pem(&[&authority, &root]),
             pck_crl: Some(list(&self.revoked_by_authority, &authority_issuer)),
             root_ca_crl: Some(list(&self.revoked_by_root, &root_issuer)),
             anchors: vec![TrustAnchor::pin(&root).unwrap()],
             sgx: self.sgx,
             now: self.now,
             rules: self.rules,
+            root,
         }
     }
 
