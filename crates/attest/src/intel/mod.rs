@@ -57,6 +57,35 @@ pub enum Revocation {
     Authorities,
 }
 
+/// The platform that a quote names, and the authority that certified its key: where to look for Endorsements, and nothing to believe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedPlatform {
+    /// SGX or TDX.
+    pub tee: Tee,
+    /// Family, model, stepping, platform and custom SKU.
+    pub fmspc: [u8; 6],
+    /// The common name of the PCK authority.
+    pub authority: String,
+}
+
+/// Reads from a quote which platform it names, without checking anything.
+///
+/// # Errors
+/// [`IntelError`] of steps 1 and 3: no quote, or one without a certificate of its platform.
+pub fn claimed_platform(quote: &[u8]) -> Result<ClaimedPlatform, IntelError> {
+    let quote = Quote::parse(quote)?;
+    let Certification { kind: 5, data: pem } = quote.certification else {
+        return Err(IntelError::PckChainMissing(quote.certification.kind));
+    };
+    let unreadable = |fault| IntelError::PckChain(ChainError { at: 0, subject: String::new(), fault });
+    let ders = certification::chain(pem).map_err(unreadable)?;
+    let [pck, authority, _] = ders.as_slice() else { return Err(IntelError::PckRoles) };
+    let pck = Certificate::parse(pck).map_err(unreadable)?;
+    let authority = Certificate::parse(authority).map_err(unreadable)?;
+    let extension = PckExtension::of(&pck).map_err(IntelError::PckExtension)?;
+    Ok(ClaimedPlatform { tee: quote.tee(), fmspc: extension.fmspc, authority: authority.common_name() })
+}
+
 /// What both platforms' examinations establish.
 struct Examined {
     assurance: Assurance,

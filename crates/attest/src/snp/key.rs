@@ -84,7 +84,7 @@ fn generation(product: &str) -> Option<Generation> {
 }
 
 /// CPUID family and model (AMD publication 57230, "Product names").
-const fn of_cpuid(family: u8, model: u8) -> Option<Generation> {
+pub(super) const fn of_cpuid(family: u8, model: u8) -> Option<Generation> {
     match (family, model) {
         (0x19, 0x00..=0x0F) => Some(Generation::Milan),
         (0x19, 0x10..=0x1F | 0xA0..=0xAF) => Some(Generation::Genoa),

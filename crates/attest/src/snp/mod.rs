@@ -241,6 +241,17 @@ pub fn examine_key(key: &[u8], chain: &[u8], anchors: &[TrustAnchor], now: Times
     check_keys(&chain, &key, anchors, now)
 }
 
+/// The generation that a report is of: as the certificate of its key says, or else as the report says from its third version on. It tells where to
+/// look for Endorsements, and nothing to believe.
+pub fn claimed_generation(report: &Report, key: Option<&[u8]>) -> Option<Generation> {
+    let Some(key) = key else {
+        return report.cpuid.and_then(|(family, model, _)| key::of_cpuid(family, model));
+    };
+    let ders = Certificate::split(key).ok()?;
+    let [leaf] = ders.as_slice() else { return None };
+    key::Key::read(&Certificate::parse(leaf).ok()?).ok().map(|key| key.generation)
+}
+
 /// AMD's root keys, all generations.
 pub fn anchors() -> Vec<TrustAnchor> {
     [Authority::AmdMilan, Authority::AmdGenoa, Authority::AmdTurin].into_iter().flat_map(Authority::anchors).collect()
