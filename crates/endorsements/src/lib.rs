@@ -17,7 +17,9 @@ mod cache;
 mod check;
 mod client;
 mod floors;
+mod needed;
 mod object;
+mod reader;
 mod server;
 mod store;
 
@@ -25,6 +27,8 @@ pub use cache::{Cache, CacheError, Clock};
 pub use check::{Anchors, CheckError, Checked, check_before_store};
 pub use client::{Client, ClientError, Service, Sources, TlsRoots};
 pub use floors::Floors;
+pub use needed::{OfQuote, OfReport};
 pub use object::{AmdTcb, ChipId, NotAnObject, ObjectId, PckAuthority, Product, RimId, SigningKind, Tee, Update};
+pub use reader::Reader;
 pub use server::{ServeError, TlsIdentity, serve};
 pub use store::{Received, Store, StoreError};

@@ -233,10 +233,7 @@ impl Store {
 
     /// The object as it lies there, unchecked: for export, whose reader checks.
     pub(crate) fn raw(&self, id: &ObjectId) -> Result<Received, StoreError> {
-        let path = self.path(id);
-        let bytes = read(&path, MAX_FILE)?.ok_or_else(|| StoreError::Absent(id.clone()))?;
-        let kept: Kept = serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged(path.clone()))?;
-        if kept.object == *id { Ok(kept.received) } else { Err(StoreError::Damaged(path)) }
+        read_object(&self.directory, id)
     }
 
     fn read_checked(&self, id: &ObjectId, now: Timestamp) -> Result<(Received, Checked), StoreError> {
@@ -251,7 +248,7 @@ impl Store {
     }
 
     fn path(&self, id: &ObjectId) -> PathBuf {
-        self.directory.join(OBJECTS).join(id.file_name())
+        object_path(&self.directory, id)
     }
 
     fn write(&self, path: &Path, document: &impl Serialize) -> Result<(), StoreError> {
@@ -265,7 +262,20 @@ impl Store {
     }
 }
 
-fn not_older(id: &ObjectId, checked: &Checked, floor: u32) -> Result<(), StoreError> {
+fn object_path(directory: &Path, id: &ObjectId) -> PathBuf {
+    directory.join(OBJECTS).join(id.file_name())
+}
+
+/// The object as it lies in the directory, unchecked.
+pub(crate) fn read_object(directory: &Path, id: &ObjectId) -> Result<Received, StoreError> {
+    let path = object_path(directory, id);
+    let bytes = read(&path, MAX_FILE)?.ok_or_else(|| StoreError::Absent(id.clone()))?;
+    let kept: Kept = serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged(path.clone()))?;
+    if kept.object == *id { Ok(kept.received) } else { Err(StoreError::Damaged(path)) }
+}
+
+/// Whether an object's number is not below the floor.
+pub(crate) fn not_older(id: &ObjectId, checked: &Checked, floor: u32) -> Result<(), StoreError> {
     match checked.evaluation {
         Some(found) if found < floor => Err(StoreError::Older { object: id.clone(), found, floor }),
         _ => Ok(()),
@@ -273,7 +283,7 @@ fn not_older(id: &ObjectId, checked: &Checked, floor: u32) -> Result<(), StoreEr
 }
 
 /// The numbers as they are written.
-fn recorded(directory: &Path) -> Result<Floors, StoreError> {
+pub(crate) fn recorded(directory: &Path) -> Result<Floors, StoreError> {
     let path = directory.join(FLOORS);
     match read(&path, MAX_FLOORS)? {
         None => Ok(Floors::default()),

@@ -13,8 +13,8 @@ use std::{
 };
 
 use endorsements::{
-    Anchors, Cache, CacheError, CheckError, Client, ClientError, ObjectId, Received, Sources, Store, StoreError,
-    TlsIdentity, TlsRoots, bundle, serve,
+    Anchors, Cache, CacheError, CheckError, Client, ClientError, ObjectId, Reader, Received, Sources, Store,
+    StoreError, TlsIdentity, TlsRoots, bundle, serve,
 };
 use jiff::Timestamp;
 use service::{Answer, Service, encoded, vector};
@@ -292,6 +292,29 @@ fn a_damaged_or_late_file_fills_nothing_with_what_does_not_hold() {
     let late = bundle::import(&filled, &file, at("2026-08-01T00:00:00Z")).unwrap();
     assert!(matches!(late[0].1, Err(StoreError::Refused { source: CheckError::Expired { .. }, .. })));
     assert_eq!(filled.list().unwrap(), []);
+}
+
+#[test]
+fn t5_a_reader_gives_what_is_kept_as_of_now_and_changes_nothing() {
+    let (Some(newer), Some(older)) = (tcb(TDX_21), tcb(TDX_19)) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let reader = Reader::new(directory.path().join("later"), Anchors::shipped());
+    assert!(matches!(reader.get(&id(TCB), at(BOTH)), Err(StoreError::Absent(_))));
+    assert!(!directory.path().join("later").exists());
+    let kept = store(&directory.path().join("later"));
+    kept.put(&id(TCB), &older, at(BOTH)).unwrap();
+    assert_eq!(reader.get(&id(TCB), at(BOTH)).unwrap(), older);
+    kept.put(&id(TCB), &newer, at(BOTH)).unwrap();
+    assert_eq!(reader.get(&id(TCB), at(BOTH)).unwrap(), newer);
+    let late = reader.get(&id(TCB), at("2026-08-01T00:00:00Z"));
+    assert!(matches!(late, Err(StoreError::Refused { source: CheckError::Expired { .. }, .. })));
+    // Put there by another hand, the older one is not given.
+    let file = directory.path().join("later/objects").join(TCB.replace('/', "~") + ".json");
+    let written = serde_json::json!({ "object": TCB, "received": older });
+    std::fs::write(&file, written.to_string()).unwrap();
+    assert!(matches!(reader.get(&id(TCB), at(BOTH)), Err(StoreError::Older { found: 19, floor: 21, .. })));
+    std::fs::write(&file, "{}").unwrap();
+    assert!(matches!(reader.get(&id(TCB), at(BOTH)), Err(StoreError::Damaged(_))));
 }
 
 #[tokio::test]
