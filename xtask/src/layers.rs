@@ -59,7 +59,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("attester", &["attest", "tpm"]),
     ("endorsements", &["envelope", "attest"]),
     ("wire", &["envelope", "attest", "tlog", "agreement", "receipt"]),
-    ("broker", &["envelope", "attest", "tlog", "agreement", "receipt", "tpm", "wire"]),
+    ("broker", &["envelope", "attest", "tlog", "agreement", "receipt", "tpm", "endorsements", "wire"]),
     ("runtime", &["envelope", "table", "attest", "tlog", "agreement", "receipt", "tpm", "attester", "wire"]),
     (
         "cli",

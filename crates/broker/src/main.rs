@@ -7,6 +7,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, syn
 
 use broker::{Broker, Place, Settings, limits::Rate, refusal::words};
 use clap::{Parser, Subcommand, ValueEnum};
+use endorsements::Reader;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use wire::{channel::LeafIdentity, server::Bounds};
 use zeroize::Zeroizing;
@@ -65,6 +66,9 @@ struct Serve {
     /// The key of that certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "kbs_certificate")]
     kbs_key: Option<PathBuf>,
+    /// What makers sign about hardware, as `glovebox endorsements` keeps it, for Evidence on the KBS listener.
+    #[arg(long, value_name = "DIR", requires = "kbs_listen")]
+    endorsements: Option<PathBuf>,
     /// The form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -130,6 +134,8 @@ fn run(serve: Serve) -> Result<(), Failure> {
         issuers: serve.issuer.clone(),
     };
     let mut settings = Settings::new(place);
+    settings.endorsements =
+        serve.endorsements.clone().map(|directory| Reader::new(directory, endorsements::Anchors::shipped()));
     settings.rate = Rate { per_second: serve.rate, burst: serve.rate.saturating_mul(10) };
     let broker = Arc::new(Broker::start(settings)?);
     let bounds = Bounds { connections: serve.connections, ..Bounds::default() };

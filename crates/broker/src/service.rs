@@ -2,8 +2,8 @@
 
 use std::{fs::File, future::Future, sync::Arc};
 
-use attest::certificate::TrustAnchor;
 use axum::Router;
+use endorsements::Reader;
 use envelope::PublicKey;
 use tlog::LogSigner;
 use tokio::{net::TcpListener, sync::Notify};
@@ -17,7 +17,7 @@ use crate::{
     challenge::Challenges,
     clock::{Clock, TimeSource},
     identity::{Keys, Machine, Opened, Place, StartError, open},
-    kbs::{self, Kbs},
+    kbs::{self, Kbs, evidence::Makers},
     limits::{Limiter, Rate},
     metrics::Metrics,
     runs::{Claims, Holders},
@@ -38,8 +38,10 @@ pub struct Settings {
     pub time: TimeSource,
     /// Where its store lies.
     pub storage: Storage,
-    /// AMD's root keys, for Evidence on the KBS listener.
-    pub amd: Vec<TrustAnchor>,
+    /// The authorities that count for Evidence on the KBS listener.
+    pub makers: Makers,
+    /// What makers sign about hardware, for Evidence on the KBS listener.
+    pub endorsements: Option<Reader>,
 }
 
 /// Opens or makes a store with its key and its log's signer.
@@ -84,7 +86,8 @@ impl Settings {
             costly: Rate { per_second: 20, burst: 100 },
             time: Clock::system(),
             storage: Storage::File,
-            amd: attest::snp::anchors(),
+            makers: Makers::shipped(),
+            endorsements: None,
         }
     }
 }
@@ -98,7 +101,7 @@ impl Broker {
         let Opened { keys, machine, store, lock } = open(&settings.place, &settings.storage)?;
         let clock = Clock::start(settings.time, &store)?;
         let holders = Holders::load(&store)?;
-        let kbs = Kbs::start(&store, &keys.public, settings.amd)?;
+        let kbs = Kbs::start(&store, &keys.public, settings.makers, settings.endorsements)?;
         Ok(Broker {
             holders,
             kbs,

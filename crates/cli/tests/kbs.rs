@@ -152,7 +152,7 @@ fn a_client_written_from_the_description_attests_with_a_tpm_and_reads_a_secret()
         json!({ "status": 401, "detail": "KBS Client Protocol Version Mismatch: expect =0.4.0 while the request is 0.3.0" }),
     );
     is("sample", json!({ "status": 401, "detail": "`sample` Evidence is signed by no hardware, and proves nothing" }));
-    is("unserved", json!({ "status": 401, "detail": "`sgx` Evidence is not examined by this broker" }));
+    is("unserved", json!({ "status": 401, "detail": "`se` Evidence is not examined by this broker" }));
     is("cookie", json!({ "attributes": ["HttpOnly", "Max-Age", "Path", "SameSite", "Secure"], "nonce": 44 }));
     is(
         "wrong nonce",

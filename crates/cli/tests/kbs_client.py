@@ -160,7 +160,7 @@ def main():
     say("version", status=status, detail=body["detail"])
     status, body = client.auth(tee="sample")
     say("sample", status=status, detail=body["detail"])
-    status, body = client.auth(tee="sgx")
+    status, body = client.auth(tee="se")
     say("unserved", status=status, detail=body["detail"])
 
     client = new()

@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 use super::{
     admin,
-    evidence::{self, Endorsements, EvidenceRefusal, Tee},
+    evidence::{self, Endorsements, EvidenceRefusal, Primary, Tee},
     jwe::Recipient,
     refusal::KbsRefusal,
     release_secret::{SecretRefusal, release_secret},
@@ -116,9 +116,6 @@ fn prove(broker: &Broker, session: &Session, attestation: Attestation, now: Time
     if runtime_data.nonce != session.nonce() {
         return Err(KbsRefusal::Nonce);
     }
-    if init_data.is_some() {
-        return Err(EvidenceRefusal::InitData.into());
-    }
     if !tee_evidence.additional_evidence.is_empty() {
         return Err(EvidenceRefusal::Device.into());
     }
@@ -131,8 +128,10 @@ fn prove(broker: &Broker, session: &Session, attestation: Attestation, now: Time
         &tee_evidence.additional_evidence,
     )?;
     let enrolled = |spki: &[u8]| enrol::of_key(&broker.store, spki);
-    let endorsements = Endorsements { enrolled: &enrolled, amd: &broker.kbs.amd };
-    let examined = evidence::examine(session.tee(), &tee_evidence.primary_evidence, &endorsements, &bound, now)?;
+    let primary = Primary::read(session.tee(), &tee_evidence.primary_evidence)?;
+    let collected = primary.needs()?.collect(broker.kbs.endorsements.as_ref(), now)?;
+    let endorsements = Endorsements { enrolled: &enrolled, makers: &broker.kbs.makers, collected: &collected };
+    let examined = primary.examine(&endorsements, &bound, init_data.as_ref(), now)?;
     broker.kbs.sessions.redeem(session, now)?;
     let (attested, token) = broker.kbs.tokens.issue(session, runtime_data.tee_pubkey, examined, now)?;
     broker.kbs.sessions.keep(session, Arc::new(attested));

@@ -13,15 +13,22 @@
 //! | [`release_secret`] | the decision |
 //! | [`jwe`] | encryption to the attested key |
 //! | `secrets` | custody and the log |
-//! | `snp` | reports of SEV-SNP, put together from their fields |
+//! | `tpm`, `snp`, `intel` | Evidence of each kind, from its clients' JSON |
+//! | `endorsements` | what makers sign about hardware, from this machine's files |
+//! | `init_data` | documents that were measured into a guest's start |
 //! | `admin` | parties with stock tools |
 //! | `http`, [`refusal`] | the listener's face |
 //!
 //! Deliberately absent: plain HTTP, `sample` Evidence, one policy for all, and an administrator of the whole.
 
 pub(crate) mod admin;
+pub(crate) mod endorsements;
 pub mod evidence;
+#[cfg(test)]
+mod forged;
 pub(crate) mod http;
+mod init_data;
+mod intel;
 pub mod jwe;
 pub mod policy;
 pub mod refusal;
@@ -30,18 +37,19 @@ pub(crate) mod secrets;
 pub mod session;
 mod snp;
 pub mod token;
+mod tpm;
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
-use attest::certificate::TrustAnchor;
+use ::endorsements::Reader;
 use envelope::{Digest, PublicKey};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use self::{policy::Compiled, secrets::Denials, session::Sessions, token::TokenKey};
+use self::{evidence::Makers, policy::Compiled, secrets::Denials, session::Sessions, token::TokenKey};
 use crate::{
     records::table,
     store::{Store, StoreError, Tx},
@@ -54,8 +62,10 @@ pub(crate) struct Kbs {
     pub(crate) compiled: Compiled,
     pub(crate) denials: Denials,
     pub(crate) logged: Logged,
-    /// AMD's root keys.
-    pub(crate) amd: Vec<TrustAnchor>,
+    /// The authorities that count for each maker of hardware.
+    pub(crate) makers: Makers,
+    /// What makers sign about hardware.
+    pub(crate) endorsements: Option<Reader>,
 }
 
 /// Releases that are in the log, until their attestations end.
@@ -66,7 +76,12 @@ pub(crate) struct Logged {
 
 impl Kbs {
     /// Reads the key of tokens, or draws it at the first start.
-    pub(crate) fn start(store: &Store, broker: &PublicKey, amd: Vec<TrustAnchor>) -> Result<Kbs, StoreError> {
+    pub(crate) fn start(
+        store: &Store,
+        broker: &PublicKey,
+        makers: Makers,
+        endorsements: Option<Reader>,
+    ) -> Result<Kbs, StoreError> {
         let altered = || StoreError::Altered(table::KEYS.name().to_owned());
         let pkcs8 = store.commit_blocking(move |tx: &mut Tx<'_, '_>| -> Result<Zeroizing<Vec<u8>>, StoreError> {
             if let Some(stored) = tx.get(table::KEYS, TOKENS)? {
@@ -82,7 +97,8 @@ impl Kbs {
             compiled: Compiled::default(),
             denials: Denials::default(),
             logged: Logged::default(),
-            amd,
+            makers,
+            endorsements,
         })
     }
 }

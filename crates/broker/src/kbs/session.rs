@@ -160,8 +160,8 @@ const PARTS: usize = 1 + 8 + 32;
 const COOKIE: usize = PARTS + 32;
 /// Redeemed nonces at once, in about sixty bytes each: more than one source's rate, or these processors, can redeem in a session's time.
 const MOST_REDEEMED: usize = 1 << 20;
-/// Sessions whose results are remembered at once, in at most about two kilobytes each.
-const MOST_KEPT: usize = 32_768;
+/// Sessions whose results are remembered at once, in two to six kilobytes each, and sixteen at most.
+const MOST_KEPT: usize = 8_192;
 
 #[cfg(test)]
 mod tests {

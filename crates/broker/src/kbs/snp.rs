@@ -1,43 +1,73 @@
 //! `snp` Evidence: clients send the report's fields as JSON, not the report.
 //!
 //! The bytes that the chip signed are put together again from the fields (SEV-SNP ABI, publication 56860, table ATTESTATION_REPORT) and examined like
-//! any report. Whatever a field says, only what was signed verifies; reserved bytes are not sent and taken for zero, as they must be.
+//! any report. Whatever a field says, only what was signed verifies; reserved bytes are not sent and taken for zero, as they must be. Names and nesting are those
+//! of the crate `sev` (virtee, version 8.0.0; its derived serialisation), which clients use.
 //!
-//! Deliberately absent: fetching of certificates. A client that sends no chain proves nothing.
+//! Hosts seldom hand certificates to guests, so most clients send the chip's at best; what they do not send is this machine's
+//! ([`super::endorsements`]). The report must meet the strict defaults of [`SnpPolicy`].
 
 use attest::{
     certificate::TrustAnchor,
-    platform::{Genuine, Refusal as _},
+    platform::Genuine,
     snp::{self, SnpEvidence, SnpPolicy},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::evidence::EvidenceRefusal;
+use super::{
+    endorsements::{Collected, Needs},
+    evidence::{EvidenceRefusal, members},
+};
 use crate::refusal::words;
 
-/// Examines `snp` Evidence.
-pub(super) fn examine(evidence: &Value, anchors: &[TrustAnchor], now: Timestamp) -> Result<Genuine, EvidenceRefusal> {
-    let form = |_| EvidenceRefusal::Form("`attestation_report` or `cert_chain` cannot be read");
-    let Evidence { attestation_report, cert_chain } = Evidence::deserialize(evidence).map_err(form)?;
-    let report = attestation_report.bytes().ok_or(EvidenceRefusal::Form("a field of the report has another length"))?;
-    let chain = cert_chain.unwrap_or_default();
-    let of = |names: &[&str]| {
-        let named = chain.iter().find(|entry| entry.cert_type.as_str().is_some_and(|name| names.contains(&name)));
-        named.map(|entry| entry.data.as_slice())
-    };
-    let above: Vec<Vec<u8>> = [of(&["ASK", "ASVK"]), of(&["ARK"])].into_iter().flatten().map(pem).collect();
-    let above = above.concat();
-    let evidence = SnpEvidence {
-        report: &report,
-        key: of(&["VCEK", "VLEK"]),
-        chain: Some(above.as_slice()).filter(|above| !above.is_empty()),
-        list: None,
-    };
-    let refused = |error: snp::SnpError| EvidenceRefusal::Appraisal(format!("{}: {}", error.code(), words(&error)));
-    let genuine = snp::examine(&evidence, anchors, now).map_err(refused)?;
-    genuine.admit(&SnpPolicy::default()).map_err(|unfit| EvidenceRefusal::Appraisal(words(&unfit)))
+/// A report, put together again, with the certificates that came along.
+pub(crate) struct SnpReport {
+    report: Vec<u8>,
+    key: Option<Vec<u8>>,
+    above: Option<Vec<u8>>,
+}
+
+impl SnpReport {
+    /// `{"attestation_report", "cert_chain"}`; the chain may be null.
+    pub(super) fn read(evidence: &Value) -> Result<SnpReport, EvidenceRefusal> {
+        let Evidence { attestation_report, cert_chain } =
+            members(evidence, "`attestation_report` or `cert_chain` cannot be read")?;
+        let report = attestation_report.bytes();
+        let report = report.ok_or(EvidenceRefusal::Form("a field of the report has another length"))?;
+        let chain = cert_chain.unwrap_or_default();
+        let of = |names: &[&str]| {
+            let named = chain.iter().find(|entry| entry.cert_type.as_str().is_some_and(|name| names.contains(&name)));
+            named.map(|entry| entry.data.as_slice())
+        };
+        // The root alone vouches for nothing between it and the key.
+        let above =
+            of(&["ASK"]).map(|ask| [Some(ask), of(&["ARK"])].into_iter().flatten().map(pem).collect::<Vec<_>>());
+        let above = above.map(|certificates| certificates.concat());
+        Ok(SnpReport { report, key: of(&["VCEK", "VLEK"]).map(<[u8]>::to_vec), above })
+    }
+
+    pub(super) fn needs(&self) -> Result<Needs, EvidenceRefusal> {
+        Needs::of_report(&self.report, self.key.as_deref(), self.above.is_some())
+    }
+
+    pub(super) fn examine(
+        &self,
+        collected: &Collected,
+        anchors: &[TrustAnchor],
+        now: Timestamp,
+    ) -> Result<Genuine, EvidenceRefusal> {
+        let amd = collected.amd();
+        let evidence = SnpEvidence {
+            report: &self.report,
+            key: self.key.as_deref().or(amd.and_then(|amd| amd.key.as_deref())),
+            chain: self.above.as_deref().or(amd.and_then(|amd| amd.chain.as_deref())),
+            list: amd.and_then(|amd| amd.list.as_deref()),
+        };
+        let genuine = snp::examine(&evidence, anchors, now).map_err(|error| EvidenceRefusal::of_platform(&error))?;
+        genuine.admit(&SnpPolicy::default()).map_err(|unfit| EvidenceRefusal::Appraisal(words(&unfit)))
+    }
 }
 
 /// Certificates come as DER or PEM; a bundle of several is PEM.
@@ -60,12 +90,13 @@ struct Evidence {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CertificateEntry {
-    /// A name, or an object for what AMD has no name for.
+    /// A name (`ARK`, `ASK`, `VCEK`, `VLEK`, `CRL`, `Empty`), or an object for what AMD has no name for.
     cert_type: Value,
     data: Vec<u8>,
 }
 
-/// The fields by the names that clients give them. Some are new with versions 3 and 5 of the report.
+/// The fields by the names that clients give them. Some are new with versions 3 and 5 of the report; of one that is not known here only zeros
+/// could have been signed.
 #[derive(Deserialize)]
 struct Report {
     version: u32,
@@ -77,7 +108,6 @@ struct Report {
     sig_algo: u32,
     current_tcb: Tcb,
     plat_info: u64,
-    #[serde(alias = "_author_key_en")]
     key_info: u32,
     report_data: Vec<u8>,
     measurement: Vec<u8>,
@@ -193,13 +223,30 @@ fn field(bytes: &[u8], length: usize) -> Option<&[u8]> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+    use ::endorsements::Anchors;
+    use attest::{HashAlgorithm, snp::Generation};
     use serde_json::json;
+    use testkit::snp::{Amd, ChipKey, at, put};
+
+    use crate::kbs::{
+        evidence::{Makers, Tee},
+        forged::{BOUND, Exchange, Shelf, code, corpus, document},
+    };
 
     /// A report's bytes as a client would write them.
-    fn written(report: &[u8]) -> Value {
+    fn written(report: &[u8], generation: Generation) -> Value {
         let number = |at: usize| u32::from_le_bytes(report[at..at + 4].try_into().unwrap());
         let long = |at: usize| u64::from_le_bytes(report[at..at + 8].try_into().unwrap());
-        let tcb = |at: usize| json!({ "fmc": null, "bootloader": report[at], "tee": report[at + 1], "snp": report[at + 6], "microcode": report[at + 7] });
+        let tcb = |at: usize| match generation {
+            Generation::Turin => json!({
+                "fmc": report[at], "bootloader": report[at + 1], "tee": report[at + 2], "snp": report[at + 3],
+                "microcode": report[at + 7]
+            }),
+            Generation::Milan | Generation::Genoa => json!({
+                "fmc": null, "bootloader": report[at], "tee": report[at + 1], "snp": report[at + 6],
+                "microcode": report[at + 7]
+            }),
+        };
         let version = |at: usize| json!({ "build": report[at], "minor": report[at + 1], "major": report[at + 2] });
         json!({
             "version": number(0), "guest_svn": number(4), "policy": long(8), "family_id": report[16..32],
@@ -215,6 +262,36 @@ mod tests {
         })
     }
 
+    fn evidence(report: &[u8], generation: Generation, chain: &[(&str, &[u8])]) -> Value {
+        let chain: Vec<Value> = chain.iter().map(|(kind, data)| json!({ "cert_type": kind, "data": data })).collect();
+        json!({ "attestation_report": written(report, generation), "cert_chain": chain })
+    }
+
+    /// A forged AMD, a key of it, and a report that is bound to [`BOUND`].
+    fn forged(change: impl FnOnce(&mut [u8])) -> (Amd, ChipKey, Vec<u8>) {
+        let amd = Amd::new(Generation::Genoa);
+        let key = amd.key(&amd.chip_fields());
+        let mut report = amd.report();
+        put(&mut report, at::REPORT_DATA, &[0; 64]);
+        put(&mut report, at::REPORT_DATA, &BOUND);
+        change(&mut report);
+        key.sign(&mut report);
+        (amd, key, report)
+    }
+
+    fn shelf(amd: &Amd) -> Shelf {
+        Shelf::new(Anchors { genoa: amd.root(), ..Anchors::shipped() })
+    }
+
+    fn exchange<'a>(amd: &Amd, shelf: &'a Shelf) -> Exchange<'a> {
+        let makers = Makers { amd: amd.anchors(), ..Makers::shipped() };
+        Exchange { makers, reader: Some(&shelf.reader), ..Exchange::new(Tee::Snp, now()) }
+    }
+
+    fn now() -> Timestamp {
+        "2026-06-01T00:00:00Z".parse().unwrap()
+    }
+
     #[test]
     fn the_fields_are_put_back_where_the_chip_had_them() {
         let mut report: Vec<u8> = (0..1_184_u32).map(|at| (at % 251) as u8).collect();
@@ -223,17 +300,101 @@ mod tests {
         for range in reserved.into_iter().chain(tcb) {
             report[range].fill(0);
         }
-        let read: Report = serde_json::from_value(written(&report)).unwrap();
+        let read: Report = serde_json::from_value(written(&report, Generation::Genoa)).unwrap();
         assert_eq!(read.bytes().unwrap(), report);
-        let mut longer = written(&report);
+        let mut longer = written(&report, Generation::Genoa);
         longer["report_data"].as_array_mut().unwrap().push(0.into());
         assert_eq!(serde_json::from_value::<Report>(longer).unwrap().bytes(), None);
     }
 
     #[test]
+    fn what_a_client_does_not_send_of_its_chain_is_taken_from_this_machine() {
+        let (amd, key, report) = forged(|_| ());
+        let shelf = shelf(&amd);
+        let exchange = exchange(&amd, &shelf);
+        let (bare, with_key) = ([].as_slice(), [("VCEK", key.certificate.as_slice())]);
+        let intermediate = amd.intermediate();
+        let refusal = |chain: &[(&str, &[u8])]| match exchange.examine(&evidence(&report, Generation::Genoa, chain)) {
+            Err(EvidenceRefusal::Endorsement(words)) => words,
+            other => panic!("{other:?}"),
+        };
+        let vcek = format!("amd/vcek/Genoa/{}/9-1-23-84", hex::encode((1..=64).collect::<Vec<u8>>()));
+        assert!(refusal(bare).starts_with(&format!("`{vcek}` is not kept here\nhint: ")), "{}", refusal(bare));
+        assert!(refusal(&with_key).starts_with("`amd/chain/Genoa` is not kept here"), "{}", refusal(&with_key));
+        // Where the whole chain comes along, nothing is needed; with a list, it is used.
+        let whole = [("ASK", intermediate.as_slice()), with_key[0]];
+        exchange.examine(&evidence(&report, Generation::Genoa, &whole)).unwrap();
+        shelf.put("amd/chain/Genoa", &amd.chain(), None, now());
+        let examined = exchange.examine(&evidence(&report, Generation::Genoa, &with_key)).unwrap();
+        assert_eq!((examined.tee(), examined.assurance()), ("snp", "affirmed"));
+        assert!(examined.measurements().contains(&format!("measurement={}", "a5".repeat(48))));
+        assert!(refusal(bare).contains(&vcek));
+        shelf.put(&vcek, &key.certificate, None, now());
+        exchange.examine(&evidence(&report, Generation::Genoa, bare)).unwrap();
+        shelf.put("amd/crl/Genoa", &amd.list(true, (2026, 2027)), None, now());
+        assert_eq!(code(exchange.examine(&evidence(&report, Generation::Genoa, bare))), "ask-revoked");
+    }
+
+    #[test]
+    fn a4_another_exchange_and_initial_data_of_another_launch_are_refused() {
+        let digest = HashAlgorithm::Sha256.hash(&[document().body.as_bytes()]);
+        let host = |bytes: Vec<u8>| forged(move |report| put(report, 0xC0, &bytes));
+        let (amd, key, report) = host(digest.clone());
+        let shelf = shelf(&amd);
+        shelf.put("amd/chain/Genoa", &amd.chain(), None, now());
+        let mut exchange = exchange(&amd, &shelf);
+        exchange.init_data = Some(document());
+        let evidence = evidence(&report, Generation::Genoa, &[("VCEK", &key.certificate)]);
+        let examined = exchange.examine(&evidence).unwrap();
+        assert!(examined.claims().contains(&format!("init_data=sha256:{}", hex::encode(&digest))));
+        exchange.report_data[47] ^= 1;
+        assert_eq!(exchange.examine(&evidence), Err(EvidenceRefusal::Binding));
+        exchange.report_data = BOUND[..47].to_vec();
+        assert_eq!(exchange.examine(&evidence), Err(EvidenceRefusal::Binding));
+        // A digest that was cut to the field is none.
+        let longer = HashAlgorithm::Sha384.hash(&[document().body.as_bytes()]);
+        let (amd, key, report) = host(longer[..32].to_vec());
+        let whole = [("ASK", amd.intermediate()), ("VCEK", key.certificate)];
+        let whole: Vec<(&str, &[u8])> = whole.iter().map(|(kind, data)| (*kind, data.as_slice())).collect();
+        let makers = Makers { amd: amd.anchors(), ..Makers::shipped() };
+        let exchange = Exchange { makers, init_data: Some(document()), ..Exchange::new(Tee::Snp, now()) };
+        let evidence = super::tests::evidence(&report, Generation::Genoa, &whole);
+        assert_eq!(exchange.examine(&evidence), Err(EvidenceRefusal::InitData));
+    }
+
+    #[test]
+    fn recorded_reports_hold_for_the_exchange_that_they_are_of_and_for_no_other() {
+        let cases = [
+            ("snp/attestation-rs-live-evidence-genoa", Generation::Genoa, "2026-03-21T23:50:30Z"),
+            ("snp/trustee-turin-report", Generation::Turin, "2026-07-28T08:56:51Z"),
+        ];
+        for (case, generation, time) in cases {
+            let Some(report) = corpus(&format!("{case}/report.bin")) else { return };
+            let (key, chain) =
+                (corpus(&format!("{case}/vcek.der")).unwrap(), corpus(&format!("{case}/cert_chain.pem")));
+            let evidence = evidence(&report, generation, &[("VCEK", &key), ("ASK", &chain.unwrap())]);
+            let mut exchange = Exchange::new(Tee::Snp, time.parse().unwrap());
+            let refused = exchange.examine(&evidence);
+            if generation == Generation::Turin {
+                // Its signature holds; it sets a bit of PLATFORM_INFO that the strict policy does not know.
+                let told = format!("{}", attest::snp::SnpUnfit::PlatformInfo(0x65));
+                assert_eq!(refused, Err(EvidenceRefusal::Appraisal(told)));
+                continue;
+            }
+            assert_eq!(refused, Err(EvidenceRefusal::Binding), "{case}");
+            exchange.report_data = report[80..144].to_vec();
+            exchange.examine(&evidence).unwrap();
+        }
+    }
+
+    #[test]
     fn a_report_without_a_key_proves_nothing() {
-        let evidence = json!({ "attestation_report": written(&[0; 1_184]), "cert_chain": null });
-        assert!(matches!(examine(&evidence, &snp::anchors(), Timestamp::now()), Err(EvidenceRefusal::Appraisal(_))));
-        assert!(matches!(examine(&json!({}), &[], Timestamp::now()), Err(EvidenceRefusal::Form(_))));
+        let evidence = json!({ "attestation_report": written(&[0; 1_184], Generation::Genoa), "cert_chain": null });
+        let read = SnpReport::read(&evidence).unwrap();
+        assert!(matches!(read.needs(), Err(EvidenceRefusal::Appraisal(_))), "{:?}", read.needs());
+        let refused = read.examine(&Collected::Nothing, &snp::anchors(), Timestamp::UNIX_EPOCH);
+        assert!(matches!(refused, Err(EvidenceRefusal::Appraisal(_))));
+        let unknown = json!({ "attestation_report": written(&[0; 1_184], Generation::Genoa), "chain": [] });
+        assert!(matches!(SnpReport::read(&unknown), Err(EvidenceRefusal::Form(_))));
     }
 }
