@@ -6,7 +6,7 @@
 //!
 //! Three steps, the middle one alone with I/O: [`Primary::read`] takes the client's JSON apart, `endorsements` fetches from this machine what makers sign
 //! about such hardware, and [`Primary::examine`] decides on both. What clients of each kind write, and what vouches for it, is told in the
-//! kind's own module: `tpm`, `snp`, `intel`.
+//! kind's own module: `tpm`, `snp`, `intel`, `azure`.
 //!
 //! Deliberately absent: I/O, a clock, and a policy; whether a result is good enough is for the secret's owner to say. IBM Secure Execution is
 //! absent too: its Evidence is a MAC under a key that only the requester of the measurement has.
@@ -22,7 +22,11 @@ use attest::{
     tpm::EnrolledAk,
 };
 use aws_lc_rs::digest::{SHA256, SHA384, digest};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    alphabet::URL_SAFE,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
 use envelope::{Digest, canonical};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -30,6 +34,7 @@ use serde_json::Value;
 use wire::kbs::{BoundData, InitData, TeeKey};
 
 use super::{
+    azure,
     endorsements::{Collected, Needs},
     init_data, intel, snp, tpm,
 };
@@ -104,6 +109,8 @@ pub(crate) enum Primary {
     Snp(snp::SnpReport),
     Tdx(intel::Quoted),
     Sgx(intel::Quoted),
+    AzSnpVtpm(azure::OnSnp),
+    AzTdxVtpm(azure::OnTdx),
 }
 
 /// Why Evidence proves nothing here.
@@ -226,7 +233,7 @@ impl Tee {
 
     /// Whether [`Primary`] has an arm for it.
     pub(crate) const fn is_served(self) -> bool {
-        !matches!(self, Tee::AzSnpVtpm | Tee::AzTdxVtpm | Tee::Cca | Tee::Csv | Tee::Se)
+        !matches!(self, Tee::Cca | Tee::Csv | Tee::Se)
     }
 }
 
@@ -302,9 +309,9 @@ impl Primary {
             Tee::Snp => Primary::Snp(snp::SnpReport::read(evidence)?),
             Tee::Tdx => Primary::Tdx(intel::Quoted::of_trust_domain(evidence)?),
             Tee::Sgx => Primary::Sgx(intel::Quoted::of_enclave(evidence)?),
-            Tee::AzSnpVtpm | Tee::AzTdxVtpm | Tee::Cca | Tee::Csv | Tee::Se => {
-                return Err(EvidenceRefusal::NotServed(tee.name().to_owned()));
-            }
+            Tee::AzSnpVtpm => Primary::AzSnpVtpm(azure::OnSnp::read(evidence)?),
+            Tee::AzTdxVtpm => Primary::AzTdxVtpm(azure::OnTdx::read(evidence)?),
+            Tee::Cca | Tee::Csv | Tee::Se => return Err(EvidenceRefusal::NotServed(tee.name().to_owned())),
         })
     }
 
@@ -318,6 +325,8 @@ impl Primary {
             Primary::Snp(report) => report.needs(),
             Primary::Tdx(quoted) => Needs::of_quote(attest::intel::Tee::Tdx, quoted.quote()),
             Primary::Sgx(quoted) => Needs::of_quote(attest::intel::Tee::Sgx, quoted.quote()),
+            Primary::AzSnpVtpm(evidence) => evidence.needs(),
+            Primary::AzTdxVtpm(evidence) => evidence.needs(),
         }
     }
 
@@ -338,6 +347,12 @@ impl Primary {
             Primary::Snp(report) => (Tee::Snp, report.examine(collected, &makers.amd, now)?),
             Primary::Tdx(quoted) => (Tee::Tdx, quoted.examine_trust_domain(collected, &makers.intel, now)?),
             Primary::Sgx(quoted) => (Tee::Sgx, quoted.examine_enclave(collected, &makers.intel, now)?),
+            Primary::AzSnpVtpm(evidence) => {
+                (Tee::AzSnpVtpm, evidence.examine(collected, &makers.amd, report_data, now)?)
+            }
+            Primary::AzTdxVtpm(evidence) => {
+                (Tee::AzTdxVtpm, evidence.examine(collected, &makers.intel, report_data, now)?)
+            }
         };
         taken_down(tee, &genuine, report_data, init_data)
     }
@@ -422,6 +437,15 @@ pub(super) fn members<T: DeserializeOwned>(evidence: &Value, what: &'static str)
 /// Bytes in base64 with padding.
 pub(super) fn standard(text: &str, what: &'static str) -> Result<Vec<u8>, EvidenceRefusal> {
     STANDARD.decode(text).map_err(|_| EvidenceRefusal::Form(what))
+}
+
+/// Bytes in base64url, with padding or without.
+pub(super) fn url_safe(text: &str, what: &'static str) -> Result<Vec<u8>, EvidenceRefusal> {
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(
+        &URL_SAFE,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    ENGINE.decode(text).map_err(|_| EvidenceRefusal::Form(what))
 }
 
 /// What claims of the hardware beneath a vTPM begin with.
