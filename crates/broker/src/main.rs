@@ -3,8 +3,15 @@
 //! On standard output stands one line of JSON once it listens; its log goes to standard error. No secret is taken from the command
 //! line or the environment, and the process leaves no core dump.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
+use attest::keys::VerificationKey;
 use broker::{Broker, Place, Settings, limits::Rate, refusal::words};
 use clap::{Parser, Subcommand, ValueEnum};
 use endorsements::Reader;
@@ -69,6 +76,9 @@ struct Serve {
     /// What makers sign about hardware, as `glovebox endorsements` keeps it, for Evidence on the KBS listener.
     #[arg(long, value_name = "DIR", requires = "kbs_listen")]
     endorsements: Option<PathBuf>,
+    /// The attestation key of a CCA platform that counts (SubjectPublicKeyInfo, PEM or DER); may be given several times.
+    #[arg(long, value_name = "FILE", requires = "kbs_listen")]
+    cca_key: Vec<PathBuf>,
     /// The form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -95,6 +105,8 @@ enum Failure {
         #[source]
         error: std::io::Error,
     },
+    #[error("`{path}` is no key that can be used: {reason}\nhint: give a SubjectPublicKeyInfo in PEM or DER", path = .path.display())]
+    CcaKey { path: PathBuf, reason: String },
     #[error(transparent)]
     Channel(#[from] wire::channel::ChannelError),
     #[error("the system refuses")]
@@ -136,6 +148,7 @@ fn run(serve: Serve) -> Result<(), Failure> {
     let mut settings = Settings::new(place);
     settings.endorsements =
         serve.endorsements.clone().map(|directory| Reader::new(directory, endorsements::Anchors::shipped()));
+    settings.makers.cca = serve.cca_key.iter().map(|path| cca_key(path)).collect::<Result<_, _>>()?;
     settings.rate = Rate { per_second: serve.rate, burst: serve.rate.saturating_mul(10) };
     let broker = Arc::new(Broker::start(settings)?);
     let bounds = Bounds { connections: serve.connections, ..Bounds::default() };
@@ -203,6 +216,12 @@ fn announce(broker: &Broker, address: SocketAddr, kbs: Option<&(SocketAddr, Stri
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
+}
+
+fn cca_key(path: &Path) -> Result<VerificationKey, Failure> {
+    let unread = |error: &dyn std::fmt::Display| Failure::CcaKey { path: path.to_owned(), reason: error.to_string() };
+    let bytes = std::fs::read(path).map_err(|error| unread(&error))?;
+    VerificationKey::from_spki(&bytes).map_err(|error| unread(&error))
 }
 
 fn refuse_core_dumps() -> Result<(), Failure> {

@@ -6,7 +6,7 @@
 //!
 //! Three steps, the middle one alone with I/O: [`Primary::read`] takes the client's JSON apart, `endorsements` fetches from this machine what makers sign
 //! about such hardware, and [`Primary::examine`] decides on both. What clients of each kind write, and what vouches for it, is told in the
-//! kind's own module: `tpm`, `snp`, `intel`, `azure`.
+//! kind's own module: `tpm`, `snp`, `intel`, `azure`, `arm`.
 //!
 //! Deliberately absent: I/O, a clock, and a policy; whether a result is good enough is for the secret's owner to say. IBM Secure Execution is
 //! absent too: its Evidence is a MAC under a key that only the requester of the measurement has.
@@ -34,7 +34,7 @@ use serde_json::Value;
 use wire::kbs::{BoundData, InitData, TeeKey};
 
 use super::{
-    azure,
+    arm, azure,
     endorsements::{Collected, Needs},
     init_data, intel, snp, tpm,
 };
@@ -111,6 +111,7 @@ pub(crate) enum Primary {
     Sgx(intel::Quoted),
     AzSnpVtpm(azure::OnSnp),
     AzTdxVtpm(azure::OnTdx),
+    Cca(arm::RealmToken),
 }
 
 /// Why Evidence proves nothing here.
@@ -233,7 +234,7 @@ impl Tee {
 
     /// Whether [`Primary`] has an arm for it.
     pub(crate) const fn is_served(self) -> bool {
-        !matches!(self, Tee::Cca | Tee::Csv | Tee::Se)
+        !matches!(self, Tee::Csv | Tee::Se)
     }
 }
 
@@ -311,7 +312,8 @@ impl Primary {
             Tee::Sgx => Primary::Sgx(intel::Quoted::of_enclave(evidence)?),
             Tee::AzSnpVtpm => Primary::AzSnpVtpm(azure::OnSnp::read(evidence)?),
             Tee::AzTdxVtpm => Primary::AzTdxVtpm(azure::OnTdx::read(evidence)?),
-            Tee::Cca | Tee::Csv | Tee::Se => return Err(EvidenceRefusal::NotServed(tee.name().to_owned())),
+            Tee::Cca => Primary::Cca(arm::RealmToken::read(evidence)?),
+            Tee::Csv | Tee::Se => return Err(EvidenceRefusal::NotServed(tee.name().to_owned())),
         })
     }
 
@@ -321,7 +323,7 @@ impl Primary {
     /// Evidence that does not even tell of what hardware it is.
     pub(crate) fn needs(&self) -> Result<Needs, EvidenceRefusal> {
         match self {
-            Primary::Tpm(_) => Ok(Needs::Nothing),
+            Primary::Tpm(_) | Primary::Cca(_) => Ok(Needs::Nothing),
             Primary::Snp(report) => report.needs(),
             Primary::Tdx(quoted) => Needs::of_quote(attest::intel::Tee::Tdx, quoted.quote()),
             Primary::Sgx(quoted) => Needs::of_quote(attest::intel::Tee::Sgx, quoted.quote()),
@@ -353,6 +355,7 @@ impl Primary {
             Primary::AzTdxVtpm(evidence) => {
                 (Tee::AzTdxVtpm, evidence.examine(collected, &makers.intel, report_data, now)?)
             }
+            Primary::Cca(token) => (Tee::Cca, token.examine(&makers.cca, now)?),
         };
         taken_down(tee, &genuine, report_data, init_data)
     }

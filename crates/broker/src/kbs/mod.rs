@@ -13,7 +13,7 @@
 //! | [`release_secret`] | the decision |
 //! | [`jwe`] | encryption to the attested key |
 //! | `secrets` | custody and the log |
-//! | `tpm`, `snp`, `intel`, `azure` | Evidence of each kind, from its clients' JSON |
+//! | `tpm`, `snp`, `intel`, `azure`, `arm` | Evidence of each kind, from its clients' JSON |
 //! | `endorsements` | what makers sign about hardware, from this machine's files |
 //! | `init_data` | documents that were measured into a guest's start |
 //! | `admin` | parties with stock tools |
@@ -22,6 +22,7 @@
 //! Deliberately absent: plain HTTP, `sample` Evidence, one policy for all, and an administrator of the whole.
 
 pub(crate) mod admin;
+mod arm;
 mod azure;
 pub(crate) mod endorsements;
 pub mod evidence;
