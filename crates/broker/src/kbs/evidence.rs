@@ -6,7 +6,7 @@
 //!
 //! Three steps, the middle one alone with I/O: [`Primary::read`] takes the client's JSON apart, `endorsements` fetches from this machine what makers sign
 //! about such hardware, and [`Primary::examine`] decides on both. What clients of each kind write, and what vouches for it, is told in the
-//! kind's own module: `tpm`, `snp`, `intel`, `azure`, `arm`.
+//! kind's own module: `tpm`, `snp`, `intel`, `azure`, `arm`, `hygon`.
 //!
 //! Deliberately absent: I/O, a clock, and a policy; whether a result is good enough is for the secret's owner to say. IBM Secure Execution is
 //! absent too: its Evidence is a MAC under a key that only the requester of the measurement has.
@@ -36,7 +36,7 @@ use wire::kbs::{BoundData, InitData, TeeKey};
 use super::{
     arm, azure,
     endorsements::{Collected, Needs},
-    init_data, intel, snp, tpm,
+    hygon, init_data, intel, snp, tpm,
 };
 use crate::refusal::Refusal;
 
@@ -112,6 +112,7 @@ pub(crate) enum Primary {
     AzSnpVtpm(azure::OnSnp),
     AzTdxVtpm(azure::OnTdx),
     Cca(arm::RealmToken),
+    Csv(hygon::CsvReport),
 }
 
 /// Why Evidence proves nothing here.
@@ -234,7 +235,7 @@ impl Tee {
 
     /// Whether [`Primary`] has an arm for it.
     pub(crate) const fn is_served(self) -> bool {
-        !matches!(self, Tee::Csv | Tee::Se)
+        !matches!(self, Tee::Se)
     }
 }
 
@@ -313,7 +314,8 @@ impl Primary {
             Tee::AzSnpVtpm => Primary::AzSnpVtpm(azure::OnSnp::read(evidence)?),
             Tee::AzTdxVtpm => Primary::AzTdxVtpm(azure::OnTdx::read(evidence)?),
             Tee::Cca => Primary::Cca(arm::RealmToken::read(evidence)?),
-            Tee::Csv | Tee::Se => return Err(EvidenceRefusal::NotServed(tee.name().to_owned())),
+            Tee::Csv => Primary::Csv(hygon::CsvReport::read(evidence)?),
+            Tee::Se => return Err(EvidenceRefusal::NotServed(tee.name().to_owned())),
         })
     }
 
@@ -323,7 +325,7 @@ impl Primary {
     /// Evidence that does not even tell of what hardware it is.
     pub(crate) fn needs(&self) -> Result<Needs, EvidenceRefusal> {
         match self {
-            Primary::Tpm(_) | Primary::Cca(_) => Ok(Needs::Nothing),
+            Primary::Tpm(_) | Primary::Cca(_) | Primary::Csv(_) => Ok(Needs::Nothing),
             Primary::Snp(report) => report.needs(),
             Primary::Tdx(quoted) => Needs::of_quote(attest::intel::Tee::Tdx, quoted.quote()),
             Primary::Sgx(quoted) => Needs::of_quote(attest::intel::Tee::Sgx, quoted.quote()),
@@ -356,6 +358,7 @@ impl Primary {
                 (Tee::AzTdxVtpm, evidence.examine(collected, &makers.intel, report_data, now)?)
             }
             Primary::Cca(token) => (Tee::Cca, token.examine(&makers.cca, now)?),
+            Primary::Csv(report) => (Tee::Csv, report.examine(&makers.hygon, now)?),
         };
         taken_down(tee, &genuine, report_data, init_data)
     }

@@ -13,7 +13,7 @@
 //! | [`release_secret`] | the decision |
 //! | [`jwe`] | encryption to the attested key |
 //! | `secrets` | custody and the log |
-//! | `tpm`, `snp`, `intel`, `azure`, `arm` | Evidence of each kind, from its clients' JSON |
+//! | `tpm`, `snp`, `intel`, `azure`, `arm`, `hygon` | Evidence of each kind, from its clients' JSON |
 //! | `endorsements` | what makers sign about hardware, from this machine's files |
 //! | `init_data` | documents that were measured into a guest's start |
 //! | `admin` | parties with stock tools |
@@ -29,6 +29,7 @@ pub mod evidence;
 #[cfg(test)]
 mod forged;
 pub(crate) mod http;
+mod hygon;
 mod init_data;
 mod intel;
 pub mod jwe;
