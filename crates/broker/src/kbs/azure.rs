@@ -25,6 +25,7 @@ use super::{
     intel::RULES,
     tpm::quoted,
 };
+use crate::refusal::words;
 
 /// Of a machine on SEV-SNP.
 pub(crate) struct OnSnp {
@@ -101,11 +102,10 @@ impl OnSnp {
             chain: amd.and_then(|amd| amd.chain.as_deref()),
             list: amd.and_then(|amd| amd.list.as_deref()),
         };
-        let policy = SnpPolicy::default();
         let quote = self.parts.quote();
-        azure::examine_snp_under(&policy, &self.parts.report, &quote, &endorsements, anchors, now)
-            .map_err(refused)
-            .and_then(|genuine| self.parts.bound(genuine, report_data))
+        let examined = azure::examine_snp(&self.parts.report, Some(&quote), &endorsements, anchors, now);
+        let admitted = examined.map_err(refused)?.admit(&SnpPolicy::default());
+        self.parts.bound(admitted.map_err(|unfit| EvidenceRefusal::Appraisal(words(&unfit)))?, report_data)
     }
 }
 
