@@ -67,7 +67,7 @@ impl SealedTrial {
         let keys: BTreeMap<String, ColumnKey> =
             columns.iter().map(|c| ((*c).to_owned(), self.key.column(&self.file, c))).collect();
         let decryption = checked.decryption_properties(&keys).unwrap();
-        let file = OpenFile { path, bytes: self.contents.bytes, rows: checked.rows(), decryption };
+        let file = OpenFile { path, bytes: self.contents.bytes, decryption };
         SourceTable::Sealed { store: store as Arc<dyn ObjectStore>, files: vec![file] }
     }
 }

@@ -190,7 +190,7 @@ fn open(plan: &CheckedPlan, tables: &[Table]) -> Result<Sources, Failure> {
         sealed.check_columns(&mut input, &keys)?;
         let path = object_store::path::Path::from_absolute_path(&table.sealed)?;
         let decryption = sealed.decryption_properties(&keys)?;
-        let file = OpenFile { path, bytes: table.contents.bytes, rows: sealed.rows(), decryption };
+        let file = OpenFile { path, bytes: table.contents.bytes, decryption };
         sources = sources.with(name, SourceTable::Sealed { store: store.clone(), files: vec![file] });
     }
     Ok(sources)

@@ -40,6 +40,8 @@ pub(crate) fn session(config: SessionConfig, environment: Arc<RuntimeEnv>) -> Se
 pub(crate) fn config() -> SessionConfig {
     let mut config = SessionConfig::new().with_information_schema(false).with_create_default_catalog_and_schema(true);
     let options = config.options_mut();
+    // Sealed files share out their row groups themselves.
+    options.optimizer.repartition_file_scans = false;
     options.execution.parquet.enable_page_index = false;
     options.execution.parquet.bloom_filter_on_read = false;
     options.execution.parquet.pushdown_filters = false;

@@ -130,7 +130,7 @@ async fn run(checked: &CheckedPlan, sources: &Sources, limits: &Limits) -> Resul
         if let SourceTable::Sealed { store, .. } = table {
             environment.register_object_store(url.as_ref(), store.clone());
         }
-        let provider = source::provider(table, schema.clone(), url).map_err(|_| RunError::Inputs)?;
+        let provider = source::provider(table, schema.clone(), url).await.map_err(|_| RunError::Execution)?;
         providers.push((name.clone(), provider));
     }
     let plan = over(&checked.optimised, &providers)?;

@@ -1,30 +1,39 @@
 //! Where the rows of a run come from: sealed files that were checked, with the keys that were released.
 //!
-//! A table is exactly the files that it is given, in their order; nothing is listed or discovered. The Parquet reader gets
-//! decryption properties for each file by its path and fails for a file that has none, so a plain file is never read in a
-//! sealed one's place.
+//! A table is exactly the files that it is given, in their order; nothing is listed or discovered. Each file's footer is opened
+//! once for a run, with the keys that were released for this file, and every reader goes by that footer alone. A file without one is not
+//! read, so a plain file is never read in a sealed one's place.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     catalog::{MemTable, Session, TableProvider},
-    common::{Statistics, config::EncryptionFactoryOptions, config::TableParquetOptions, stats::Precision},
+    common::{Statistics, config::TableParquetOptions},
     datasource::{
         TableType,
         listing::PartitionedFile,
         object_store::ObjectStoreUrl,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        physical_plan::{
+            FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+            parquet::{ParquetAccessPlan, RowGroupAccess, metadata::DFParquetMetadata},
+        },
         source::DataSourceExec,
     },
     error::{DataFusionError, Result},
-    execution::parquet_encryption::EncryptionFactory,
     logical_expr::Expr,
-    physical_plan::ExecutionPlan,
+    physical_plan::{ExecutionPlan, metrics::ExecutionPlanMetricsSet},
 };
-use object_store::{ObjectStore, path::Path};
-use parquet::encryption::{decrypt::FileDecryptionProperties, encrypt::FileEncryptionProperties};
+use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
+use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+use parquet::{
+    arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
+    encryption::decrypt::FileDecryptionProperties,
+    errors::ParquetError,
+    file::metadata::{PageIndexPolicy, ParquetMetaData},
+};
 
 /// The tables of a run, by the names that its query uses.
 #[derive(Default)]
@@ -52,8 +61,6 @@ pub struct OpenFile {
     pub path: Path,
     /// Its length.
     pub bytes: u64,
-    /// Its rows.
-    pub rows: u64,
     /// From [`table::Sealed::decryption_properties`]: the keys that were released, and the file's AAD prefix.
     pub decryption: Arc<FileDecryptionProperties>,
 }
@@ -91,9 +98,17 @@ pub(crate) async fn still_sealed(table: &SourceTable) -> bool {
 }
 
 /// A table for the engine.
-pub(crate) fn provider(table: &SourceTable, schema: SchemaRef, url: ObjectStoreUrl) -> Result<Arc<dyn TableProvider>> {
+pub(crate) async fn provider(
+    table: &SourceTable,
+    schema: SchemaRef,
+    url: ObjectStoreUrl,
+) -> Result<Arc<dyn TableProvider>> {
     Ok(match table {
-        SourceTable::Sealed { files, .. } => Arc::new(SealedTable { schema, url, files: files.clone() }),
+        SourceTable::Sealed { store, files } => {
+            let footers = Footers::open(store, files).await?;
+            let statistics = footers.statistics(&schema)?;
+            Arc::new(SealedTable { schema, url, statistics, footers: Arc::new(footers), files: files.clone() })
+        }
         SourceTable::Memory(batches) => {
             let batches = batches.iter().map(|batch| in_schema(batch, &schema)).collect::<Result<Vec<_>>>()?;
             Arc::new(MemTable::try_new(schema, vec![batches])?)
@@ -113,10 +128,11 @@ fn in_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
-#[derive(Clone)]
 struct SealedTable {
     schema: SchemaRef,
     url: ObjectStoreUrl,
+    statistics: Statistics,
+    footers: Arc<Footers>,
     files: Vec<OpenFile>,
 }
 
@@ -141,50 +157,116 @@ impl TableProvider for SealedTable {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let keys = self.files.iter().map(|file| (file.path.clone(), file.decryption.clone())).collect();
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
-            .with_encryption_factory(Arc::new(ReleasedKeys { keys }));
-        let files: FileGroup =
-            self.files.iter().map(|file| PartitionedFile::new(file.path.as_ref().to_owned(), file.bytes)).collect();
-        let mut statistics = Statistics::new_unknown(&self.schema);
-        let rows = self.files.iter().map(|file| file.rows).sum::<u64>();
-        statistics.num_rows = Precision::Inexact(usize::try_from(rows).unwrap_or(usize::MAX));
+            .with_parquet_file_reader_factory(self.footers.clone());
         let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
-            .with_file_group(files)
+            .with_file_groups(self.footers.shares(&self.files, state.config().target_partitions()))
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
-            .with_statistics(statistics)
+            .with_statistics(self.statistics.clone())
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 }
 
-/// The keys of one table's files, by path.
-struct ReleasedKeys {
-    keys: BTreeMap<Path, Arc<FileDecryptionProperties>>,
+fn partitioned(file: &OpenFile) -> PartitionedFile {
+    PartitionedFile::new(file.path.as_ref().to_owned(), file.bytes)
 }
 
-#[async_trait]
-impl EncryptionFactory for ReleasedKeys {
-    async fn get_file_encryption_properties(
-        &self,
-        _config: &EncryptionFactoryOptions,
-        _schema: &SchemaRef,
-        _file_path: &Path,
-    ) -> Result<Option<Arc<FileEncryptionProperties>>> {
-        Err(DataFusionError::Execution("a run writes no files".to_owned()))
+/// The footers of one table's files, opened with the keys that were released. Of a column without its key they hold nothing.
+struct Footers {
+    store: Arc<dyn ObjectStore>,
+    footers: BTreeMap<Path, Arc<ParquetMetaData>>,
+}
+
+impl Footers {
+    async fn open(store: &Arc<dyn ObjectStore>, files: &[OpenFile]) -> Result<Footers> {
+        let mut footers = BTreeMap::new();
+        for file in files {
+            let place = partitioned(file).object_meta;
+            let footer = DFParquetMetadata::new(store.as_ref(), &place)
+                .with_decryption_properties(Some(file.decryption.clone()))
+                .with_page_index_policy(Some(PageIndexPolicy::Skip))
+                .fetch_metadata()
+                .await?;
+            footers.insert(file.path.clone(), footer);
+        }
+        Ok(Footers { store: store.clone(), footers })
     }
 
-    async fn get_file_decryption_properties(
-        &self,
-        _config: &EncryptionFactoryOptions,
-        file_path: &Path,
-    ) -> Result<Option<Arc<FileDecryptionProperties>>> {
-        match self.keys.get(file_path) {
-            Some(properties) => Ok(Some(properties.clone())),
-            None => Err(DataFusionError::Execution("a file without keys".to_owned())),
+    /// The row groups in even shares, one for each part of a plan that works at once. The engine's own way, which [`super::parse::config`] turns off, is to
+    /// look where the first column of a row group begins, and a reader without that column's key does not know.
+    fn shares(&self, files: &[OpenFile], parts: usize) -> Vec<FileGroup> {
+        let groups = |file: &OpenFile| self.footers.get(&file.path).map_or(0, |footer| footer.num_row_groups());
+        let total: usize = files.iter().map(groups).sum();
+        let mut shares = vec![Vec::new(); parts.clamp(1, total.max(1))];
+        let (parts, mut before) = (shares.len(), 0);
+        for file in files {
+            let groups = groups(file);
+            let share_of = |group: usize| (before + group) * parts / total.max(1);
+            for (part, share) in shares.iter_mut().enumerate() {
+                let access = |group| if share_of(group) == part { RowGroupAccess::Scan } else { RowGroupAccess::Skip };
+                let access: Vec<_> = (0..groups).map(access).collect();
+                if access.contains(&RowGroupAccess::Scan) {
+                    share.push(partitioned(file).with_extension(ParquetAccessPlan::new(access)));
+                }
+            }
+            before += groups;
         }
+        shares.into_iter().map(FileGroup::new).collect()
+    }
+
+    /// What the footers say of the columns, as estimates: a plan may follow them, and no answer is ever taken from them,
+    /// since who sealed the file wrote them as they liked.
+    fn statistics(&self, schema: &SchemaRef) -> Result<Statistics> {
+        let each =
+            self.footers.values().map(|footer| DFParquetMetadata::statistics_from_parquet_metadata(footer, schema));
+        Ok(Statistics::try_merge_iter(&each.collect::<Result<Vec<_>>>()?, schema)?.to_inexact())
+    }
+}
+
+impl ParquetFileReaderFactory for Footers {
+    fn create_reader(
+        &self,
+        _partition: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let path = file.object_meta.location;
+        let footer =
+            self.footers.get(&path).ok_or_else(|| DataFusionError::Execution("a file without keys".to_owned()))?;
+        Ok(Box::new(SealedReader { store: self.store.clone(), footer: footer.clone(), path }))
+    }
+}
+
+/// Reads a file whose footer is open.
+struct SealedReader {
+    store: Arc<dyn ObjectStore>,
+    footer: Arc<ParquetMetaData>,
+    path: Path,
+}
+
+impl AsyncFileReader for SealedReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        self.store.get_range(&self.path, range).map_err(|error| ParquetError::External(Box::new(error))).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        async move {
+            let read = self.store.get_ranges(&self.path, &ranges).await;
+            read.map_err(|error| ParquetError::External(Box::new(error)))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let footer = self.footer.clone();
+        async move { Ok(footer) }.boxed()
     }
 }
 
@@ -200,8 +282,8 @@ impl fmt::Debug for SealedTable {
     }
 }
 
-impl fmt::Debug for ReleasedKeys {
+impl fmt::Debug for Footers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReleasedKeys")
+        f.write_str("Footers")
     }
 }

@@ -120,7 +120,7 @@ fn open_file(input: &Input, index: usize, path: &Path, keys: &FileKeys) -> Resul
     sealed.check_columns(&mut file, &columns).map_err(|_| EngineError::Ciphertext)?;
     let decryption = sealed.decryption_properties(&columns).map_err(|_| EngineError::Keys)?;
     let path = object_store::path::Path::from_absolute_path(path).map_err(|_| EngineError::Ciphertext)?;
-    Ok(OpenFile { path, bytes: described.bytes, rows: sealed.rows(), decryption })
+    Ok(OpenFile { path, bytes: described.bytes, decryption })
 }
 
 const fn code(error: RunError) -> &'static str {
