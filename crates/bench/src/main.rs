@@ -15,6 +15,10 @@ use bench::{
 use clap::{Parser, ValueEnum};
 use envelope::Digest;
 
+/// As in the worker, whose work is measured here; the plain side has it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Glovebox against its limits on this machine.
 #[derive(Parser)]
 #[command(name = "glovebox-bench", version)]

@@ -6,6 +6,10 @@ use clap::Parser;
 use envelope::PublicKey;
 use runtime::worker::{self, Config, HardwareConfig};
 
+/// Deciphering allocates a buffer for each page of each column; this allocator reuses them, where the system's gives them back and asks again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Computes for one broker, inside a machine that can attest.
 #[derive(Debug, Parser)]
 #[command(name = "glovebox-worker", version)]
