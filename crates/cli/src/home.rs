@@ -8,6 +8,7 @@
 //! datasets/NAME/VERSION.json    signed manifests of one's own datasets
 //! keys/DIGEST.age               data keys, sealed to one's own age identity, by manifest (0600)
 //! agreements/DIGEST.json        proposals with their manifests, as exchanged between parties
+//! consents/DIGEST.json          one's own signed consents, by agreement, until one revokes it
 //! runs/DIGEST.json              runs that one has submitted, so that `run --resume` can fetch them
 //! heads/*.checkpoint            the last head seen of each log
 //! ```
@@ -18,7 +19,7 @@
 use std::path::{Path, PathBuf};
 
 use agreement::{
-    documents::{BrokerTerms, Identity, IdentityError, Manifest, Proposal},
+    documents::{BrokerTerms, Consent, Identity, IdentityError, Manifest, Proposal},
     shape::{self, Named},
 };
 use envelope::{
@@ -26,9 +27,10 @@ use envelope::{
     blob::{self, BlobError},
     canonical::{self, CanonicalError},
     keys::TableKey,
-    statement::{Envelope, Signed, StatementError},
+    statement::{Addressed, Envelope, Signed, StatementError},
     text::Bytes32,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
@@ -382,6 +384,46 @@ impl Home {
         }
     }
 
+    /// Keeps a consent that this party signed.
+    pub(crate) fn store_consent(&self, consent: &Signed<Addressed<Consent>>) -> Result<(), HomeError> {
+        let path = self.consent_file(&consent.value().body.agreement);
+        let bytes = document(&path, "a consent", consent.envelope())?;
+        Ok(files::write(&path, &bytes, Readers::Everyone, Taken::Replace)?)
+    }
+
+    /// Forgets a consent: its agreement was revoked.
+    pub(crate) fn remove_consent(&self, agreement: &Digest) -> Result<(), HomeError> {
+        let path = self.consent_file(agreement);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(FileError::Write { path, source }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The agreements that the party with this key consented to and that are not over: neither expired, nor revoked by this party, nor replaced
+    /// by another that it consented to.
+    pub(crate) fn consented(&self, party: &PublicKey, now: Timestamp) -> Result<Vec<(Digest, Proposal)>, HomeError> {
+        let mut found = Vec::new();
+        for (digest, proposal) in self.proposals()? {
+            let path = self.consent_file(&digest);
+            if !path.exists() {
+                continue;
+            }
+            let envelope: Envelope = read_document(&path, "a consent")?;
+            match Signed::<Addressed<Consent>>::verify(&envelope, party) {
+                Ok(consent) if consent.value().body.agreement == digest => found.push((digest, proposal)),
+                // Of a key that this party had before, or of another agreement: no consent to this one.
+                Ok(_) | Err(StatementError::Signer { .. }) => {}
+                Err(source) => return Err(HomeError::Statement { path, source }),
+            }
+        }
+        let replaced: Vec<Digest> = found.iter().filter_map(|(_, proposal)| proposal.agreement.predecessor).collect();
+        found.retain(|(digest, proposal)| now <= proposal.agreement.expires && !replaced.contains(digest));
+        Ok(found)
+    }
+
     /// Keeps a submitted run.
     pub(crate) fn store_run(&self, id: &Digest, run: &SubmittedRun) -> Result<(), HomeError> {
         let path = self.run_file(id);
@@ -404,6 +446,10 @@ impl Home {
 
     fn key_file(&self, manifest: &Digest) -> PathBuf {
         self.path.join("keys").join(format!("{}.age", manifest.hex()))
+    }
+
+    fn consent_file(&self, agreement: &Digest) -> PathBuf {
+        self.path.join("consents").join(format!("{}.json", agreement.hex()))
     }
 
     fn run_file(&self, id: &Digest) -> PathBuf {

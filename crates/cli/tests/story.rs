@@ -75,6 +75,44 @@ fn three_parties_agree_in_any_order_and_only_the_recipient_opens() {
 }
 
 #[test]
+fn a_secret_goes_only_to_a_broker_under_terms_that_its_owner_consented_to() {
+    let Some(room) = Room::start() else { return };
+    room.init(&["hospital", "registry", "university"]);
+    room.seal("hospital");
+    room.seal("registry");
+    let mut broker: Value = serde_json::from_str(&room.read("room/broker.json")).unwrap();
+    let line = format!("{}@{}\n", broker["key"].as_str().unwrap(), broker["address"].as_str().unwrap());
+    room.write("hospital/broker", &line);
+    room.write("value", "a secret of the hospital");
+    let push = ["secret", "push", "hospital/key/1", "--file", "value"];
+    let refused = || {
+        let outcome = room.party("hospital", &push);
+        assert!(outcome.status != 0 && outcome.stderr.contains("is not known"), "{outcome:?}");
+    };
+    let pushed = || {
+        let outcome = room.party("hospital", &push);
+        assert!(outcome.status == 0 && outcome.stderr.contains("on the tier software-tpm"), "{outcome:?}");
+    };
+    // A proposal that lies here is no consent.
+    room.does("hospital", &["agree", "trial.toml", "--export", "trial.json"]);
+    refused();
+    room.does("hospital", &["agree", "trial.toml", "--yes"]);
+    pushed();
+    // Another agreement admits another binary: which of the two counts is not for us to choose.
+    let binaries = broker["policy"]["tpm"]["binaries"].as_array_mut().unwrap();
+    binaries.push(format!("sha256:{}", "0".repeat(64)).into());
+    room.write("other.json", &broker.to_string());
+    let other = room.read("trial.toml").replace("name = \"trial\"", "name = \"other\"");
+    room.write("other.toml", &other.replace("room/broker.json", "other.json"));
+    room.does("hospital", &["agree", "other.toml", "--yes"]);
+    refused();
+    room.does("hospital", &["revoke", "other", "--yes"]);
+    pushed();
+    room.does("hospital", &["revoke", "trial", "--yes"]);
+    refused();
+}
+
+#[test]
 fn a_receipt_with_any_part_exchanged_is_refused_by_the_step() {
     let Some(room) = Room::start() else { return };
     agree_all(&room);

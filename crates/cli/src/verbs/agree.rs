@@ -10,7 +10,7 @@ use std::{
 };
 
 use agreement::{
-    documents::{Consent, Deposit, Manifest},
+    documents::{BrokerTerms, Consent, Deposit, Manifest},
     shape::SoundAgreement,
     words::Summary,
 };
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     ask(&args, &terms, &party)?;
     context.home.store_proposal(terms.digest(), &terms.proposal())?;
     if let Some(out) = &args.only_sign {
-        return only_sign(out, &terms, consents, &wallet, taken).await;
+        return only_sign(out, &terms, consents, &wallet, taken, context).await;
     }
     hand_in(&terms, &party, consents, keys, &wallet, context).await
 }
@@ -189,7 +189,11 @@ fn ask(args: &Args, terms: &Terms, party: &str) -> Result<(), CliError> {
 
 /// Appraises the broker of an agreement. Whoever has the result may send it keys.
 pub(crate) async fn appraise(terms: &Terms, wallet: &Wallet) -> Result<Attested, CliError> {
-    let broker = &terms.agreement().broker;
+    appraise_broker(&terms.agreement().broker, wallet).await
+}
+
+/// Appraises a broker under these terms, and tells on which tier it is.
+pub(crate) async fn appraise_broker(broker: &BrokerTerms, wallet: &Wallet) -> Result<Attested, CliError> {
     let room = Room::enter(&BrokerAddress { key: broker.key, address: broker.address.clone() }).await?;
     let attested = room.appraise(wallet, &broker.policy, &broker.log).await?;
     let tier = attested.result().tier();
@@ -226,6 +230,7 @@ async fn hand_in(
     let consent = Consent { agreement: *terms.digest(), broker_ak: attested.ak() };
     let statement = attested.room().sign(consent, wallet)?;
     let status: AgreementStatus = attested.room().post(path::CONSENTS, &statement).await?;
+    context.home.store_consent(&statement)?;
     watched.look(attested.room(), &context.home).await?;
     let standing = match &status.standing {
         Standing::InForce {} => "in force".to_owned(),
@@ -286,10 +291,12 @@ async fn only_sign(
     mut consents: Vec<Envelope>,
     wallet: &Wallet,
     taken: Taken,
+    context: &Context,
 ) -> Result<Report, CliError> {
     let mut attested = appraise(terms, wallet).await?;
     let consent = Consent { agreement: *terms.digest(), broker_ak: attested.ak() };
     let statement = attested.room().sign(consent, wallet)?;
+    context.home.store_consent(&statement)?;
     consents.push(statement.envelope().clone());
     write_exchange(out, terms, consents, taken)?;
     output::note("nothing was sent; whoever has the file runs `glovebox agree` with it within ten minutes");

@@ -50,6 +50,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     for what in targets {
         let statement = room.sign(Revocation { what, erase: args.erase }, &wallet)?;
         let accepted: Accepted = room.post(path::REVOCATIONS, &statement).await?;
+        if let Revoked::Agreement(digest) = &what {
+            context.home.remove_consent(digest)?;
+        }
         let erased = if args.erase { ", keys erased" } else { "" };
         words.push(format!("revoked {}{erased} (log entry {})", what.digest(), accepted.leaf));
         documents.push(json!({ "revoked": what.digest(), "statement": accepted.statement, "leaf": accepted.leaf, "erased": args.erase }));

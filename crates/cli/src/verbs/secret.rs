@@ -15,7 +15,7 @@ use attest::{
 };
 use clap::Subcommand;
 use envelope::{
-    Digest, SigningKey,
+    Digest, PublicKey, SigningKey,
     statement::Signed,
     text::{Bytes, encode},
     wrap::DecapsulationKey,
@@ -37,6 +37,7 @@ use crate::{
     home::{self, BrokerAddress, HomeError},
     output::{self, Report},
     room::{Room, RoomError},
+    verbs::agree::appraise_broker,
 };
 
 /// Keep secrets at a broker for machines that attest
@@ -82,7 +83,7 @@ struct PushArgs {
     /// Under which conditions it leaves, in Cedar; those of `secret policy` if left out
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The broker's `broker.json`, which says what its Evidence must show; that of a known agreement if left out
+    /// The broker's `broker.json`, which says what its Evidence must show; that of the agreements that you consented to if left out
     #[arg(long, value_name = "FILE")]
     broker: Option<PathBuf>,
 }
@@ -145,7 +146,9 @@ struct EnrolArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
     /// Nobody says what the broker's Evidence must show.
-    #[error("what this broker's Evidence must show is not known\nhint: pass `--broker FILE` with its `broker.json`")]
+    #[error(
+        "what this broker's Evidence must show is not known: no agreement that this party consented to and that is not over says it, or they do not say the same\nhint: pass `--broker FILE` with its `broker.json`"
+    )]
     NoTerms,
     /// Too large.
     #[error("a secret has at most {} bytes", SecretPush::MAX_SECRET)]
@@ -187,9 +190,8 @@ async fn push(args: PushArgs, context: &Context) -> Result<Report, CliError> {
     let wallet = context.home.wallet(&context.passphrase)?;
     let secret = read_secret(&args.file)?;
     let policy = args.policy.as_deref().map(read_text).transpose()?;
-    let terms = terms(args.broker.as_deref(), context)?;
-    let room = Room::enter(&BrokerAddress { key: terms.key, address: terms.address.clone() }).await?;
-    let mut attested = room.appraise(&wallet, &terms.policy, &terms.log).await?;
+    let terms = terms(args.broker.as_deref(), wallet.key(), context)?;
+    let mut attested = appraise_broker(&terms, &wallet).await?;
     let value =
         attested.wrap(&secret, SecretPush::PURPOSE, &SecretPush::context(&args.path, wallet.key(), &terms.key))?;
     let policy_digest = policy.as_ref().map(|text| Digest::of(text.as_bytes()));
@@ -201,7 +203,9 @@ async fn push(args: PushArgs, context: &Context) -> Result<Report, CliError> {
         "secret      {}\nsha256      {digest}\nconditions  {conditions}\nlog entry   {}",
         args.path, accepted.leaf
     );
-    let document = json!({ "path": args.path, "value": digest, "policy": policy_digest, "leaf": accepted.leaf });
+    let tier = attested.result().tier();
+    let document =
+        json!({ "path": args.path, "value": digest, "policy": policy_digest, "leaf": accepted.leaf, "tier": tier });
     Ok(Report::done(words, document))
 }
 
@@ -341,20 +345,23 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
     [length.to_be_bytes().as_slice(), bytes].concat()
 }
 
-/// What the broker's Evidence must show: as given, or as a known agreement says of this home's broker.
-fn terms(given: Option<&Path>, context: &Context) -> Result<BrokerTerms, CliError> {
+/// What the broker's Evidence must show: as given, or as the agreements say of this home's broker that this party consented to and that are
+/// not over. A proposal that somebody sent is nobody's word here, and where the agreements differ none is chosen.
+fn terms(given: Option<&Path>, party: &PublicKey, context: &Context) -> Result<BrokerTerms, CliError> {
     if let Some(path) = given {
         return Ok(home::read_broker_terms(path)?);
     }
-    let known = context.home.proposals()?.into_iter().map(|(_, proposal)| proposal.agreement.broker);
-    match context.home.broker() {
-        Ok(broker) => {
-            let terms = known.into_iter().find(|terms| terms.key == broker.key);
-            Ok(terms.ok_or(SecretError::NoTerms)?)
-        }
-        Err(HomeError::NoBroker) => Err(SecretError::NoTerms.into()),
-        Err(error) => Err(error.into()),
+    let broker = match context.home.broker() {
+        Err(HomeError::NoBroker) => return Err(SecretError::NoTerms.into()),
+        broker => broker?,
+    };
+    let consented = context.home.consented(party, Timestamp::now())?.into_iter();
+    let mut known = consented.map(|(_, proposal)| proposal.agreement.broker).filter(|terms| terms.key == broker.key);
+    let first = known.next().ok_or(SecretError::NoTerms)?;
+    if known.any(|other| other.policy != first.policy || other.log != first.log) {
+        return Err(SecretError::NoTerms.into());
     }
+    Ok(BrokerTerms { address: broker.address, ..first })
 }
 
 fn address(args: &BrokerArgs, context: &Context) -> Result<BrokerAddress, CliError> {
