@@ -72,6 +72,14 @@ fn three_parties_agree_in_any_order_and_only_the_recipient_opens() {
     assert!(verified.ends_with("receipt verified\n"), "{verified}");
     assert!(verified.contains("rollback: not witnessed"), "{verified}");
     assert!(verified.contains("does not prove which code ran"), "{verified}");
+
+    // Whoever names nobody is told that the receipt may be anybody's.
+    for (more, anchored) in [(&["--party", "registry.identity"][..], true), (&[], false)] {
+        let outcome = room.party("stranger", &[&["--json", "verify", "by-arm.receipt"], more].concat());
+        let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!((outcome.status, &document["anchored"]), (0, &anchored.into()), "{document}");
+        assert_eq!(outcome.stderr.contains("somebody alone can make all of its parties"), !anchored);
+    }
 }
 
 #[test]

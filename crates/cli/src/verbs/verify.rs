@@ -42,6 +42,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
         agreement: args.agreement.as_deref().map(|text| agreement(text, context)).transpose()?,
         parties: args.party.iter().map(|text| party(text, context)).collect::<Result<_, _>>()?,
     };
+    // Whoever makes all parties, the broker and the worker makes a receipt that verifies by itself.
+    let anchored = anchors.agreement.is_some() || !anchors.parties.is_empty();
     let output = args.result.as_deref().map(|path| files::read(path).map(|bytes| Digest::of(&bytes))).transpose()?;
     match receipt::verify(&receipt, &anchors, output.as_ref()) {
         Ok(verified) => {
@@ -54,9 +56,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
             if let Some(caution) = verified.caution() {
                 words.push(format!("caution: {caution}"));
             }
+            if !anchored {
+                output::warn(UNANCHORED);
+            }
             words.push("receipt verified".to_owned());
             let document = json!({
                 "verified": true,
+                "anchored": anchored,
                 "steps": verified.steps(),
                 "rollback": rollback,
                 "caution": verified.caution(),
@@ -96,3 +102,5 @@ fn party(text: &str, context: &Context) -> Result<Identity, CliError> {
     }
     Ok(context.home.contact(text)?)
 }
+
+const UNANCHORED: &str = "nothing here says whose receipt this is: somebody alone can make all of its parties\nhint: name the agreement with `--agreement`, or parties that you know with `--party`";
