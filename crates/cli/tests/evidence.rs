@@ -97,3 +97,63 @@ fn what_is_no_evidence_is_an_error_with_a_hint() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().contains("not known"));
 }
+
+const TCB: &str = "tdx/tcb/00806f050000";
+/// A quote whose documents have the number 19, and such a document with the number 21; when both count.
+const WITH_19: &str = "tdx/attested-tls-gcp-tdx-1782809233226668671";
+const WITH_21: &str = "tdx/attested-tls-gcp-tdx-1782809233226668671-eval21-202606";
+const BOTH: &str = "2026-07-05T00:00:00Z";
+
+/// A cache that has seen the document with the number 21.
+fn cache_with_21() -> tempfile::TempDir {
+    let case = corpus().unwrap().join(WITH_21);
+    let directory = tempfile::tempdir().unwrap();
+    let store = endorsements::Store::open(directory.path(), endorsements::Anchors::shipped()).unwrap();
+    let now = BOTH.parse().unwrap();
+    let received = endorsements::Received {
+        body: std::fs::read(case.join("tcb_info.json")).unwrap(),
+        chain: Some(std::fs::read_to_string(case.join("tcb_signing_chain.pem")).unwrap()),
+        fetched: now,
+    };
+    store.put(&TCB.parse().unwrap(), &received, now).unwrap();
+    directory
+}
+
+#[test]
+fn t5_files_do_not_bring_back_what_a_cache_has_seen_to_be_replaced() {
+    if corpus().is_none() {
+        return;
+    }
+    let number = |document: &Value| {
+        let claims = document["claims"].as_array().unwrap();
+        claims.iter().find(|claim| claim["name"] == "tcb_evaluation_data_number").map(|claim| claim["value"].clone())
+    };
+    let (_, alone) = appraise(WITH_19, BOTH, &[]);
+    assert_eq!(number(&alone), Some("19".into()), "{alone}");
+    let cache = cache_with_21();
+    let named = ["--endorsements", cache.path().to_str().unwrap()];
+    // The cache's own document counts, whatever the files hold.
+    let (_, document) = appraise(WITH_19, BOTH, &named);
+    assert_eq!(number(&document), Some("21".into()), "{document}");
+    // It is gone, and its number is not.
+    std::fs::remove_file(cache.path().join("objects/tdx~tcb~00806f050000.json")).unwrap();
+    let (status, document) = appraise(WITH_19, BOTH, &named);
+    assert_eq!((status, &document["failed"]["code"]), (Some(1), &Value::from("tcb-evaluation-older")), "{document}");
+    // Numbers that cannot be read are not taken for none.
+    std::fs::write(cache.path().join("floors.json"), "{").unwrap();
+    let folder = corpus().unwrap().join(WITH_19);
+    let output = glovebox(&[&["evidence", "appraise", folder.to_str().unwrap(), "--at", BOTH], &named[..]].concat());
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_cache_is_refused_where_the_platform_has_no_use_for_it() {
+    let Some(corpus) = corpus() else { return };
+    let cache = cache_with_21();
+    let folder = corpus.join("nvidia-gpu/hopper-550.90");
+    let output =
+        glovebox(&["evidence", "appraise", folder.to_str().unwrap(), "--endorsements", cache.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("a cache of Endorsements has nothing for it") && words.contains("\nhint: "), "{words}");
+}

@@ -11,11 +11,12 @@ use attest::{
     platform::{Genuine, Refusal},
     snp::{self, Generation, SnpEvidence, SnpPolicy, Tcb},
 };
-use endorsements::{AmdTcb, Anchors, ChipId, ObjectId, Product, SigningKind, Store, StoreError};
+use endorsements::{AmdTcb, Anchors, ChipId, ObjectId, Product, Received, Store, StoreError};
 use jiff::Timestamp;
 
 use super::{
     gather::{GatherError, Pieces},
+    parts::SnpParts,
     platforms,
 };
 
@@ -68,6 +69,12 @@ pub(crate) enum ExamineError {
         /// What to do.
         words: &'static str,
     },
+    /// A cache keeps nothing that this platform's appraisal could use.
+    #[error(
+        "{kind}: a cache of Endorsements has nothing for it, so what the cache has seen cannot count\nhint: leave `--endorsements` out, or name a folder of files",
+        kind = .0.words()
+    )]
+    NoUse(Kind),
 }
 
 impl Shelf {
@@ -85,10 +92,24 @@ impl Shelf {
         }
     }
 
-    pub(super) fn get(&self, id: &ObjectId, now: Timestamp) -> Option<Vec<u8>> {
+    /// An object that counts now, as it was received.
+    pub(super) fn received(&self, id: &ObjectId, now: Timestamp) -> Option<Received> {
         match self {
             Shelf::None => None,
-            Shelf::Cache(store) => store.get(id, now).ok().map(|(received, _)| received.body),
+            Shelf::Cache(store) => store.get(id, now).ok().map(|(received, _)| received),
+        }
+    }
+
+    /// The bytes of an object that counts now.
+    pub(super) fn get(&self, id: &ObjectId, now: Timestamp) -> Option<Vec<u8>> {
+        self.received(id, now).map(|received| received.body)
+    }
+
+    /// What the number of an object may not be below, wherever the object comes from.
+    pub(super) fn floor(&self, id: &ObjectId) -> Result<u32, Refused> {
+        match self {
+            Shelf::None => Ok(0),
+            Shelf::Cache(store) => store.floor(id).map_err(|error| Refused::unfit("endorsements-unreadable", &error)),
         }
     }
 }
@@ -104,6 +125,11 @@ pub(crate) fn examine(
         .iter()
         .find_map(|rank| pieces.0.iter().find(|piece| piece.kind.is_evidence() && rank(piece.kind)))
         .ok_or(ExamineError::NoEvidence)?;
+    let uses_a_cache =
+        matches!(piece.kind, Kind::SnpReport(_) | Kind::SgxQuote(_) | Kind::TdxQuote(_) | Kind::HclReport);
+    if matches!(shelf, Shelf::Cache(_)) && !uses_a_cache {
+        return Err(ExamineError::NoUse(piece.kind));
+    }
     let elsewhere = |words| Err(ExamineError::Elsewhere { kind: piece.kind, words });
     let outcome = match piece.kind {
         Kind::SnpReport(_) => sev_snp(&piece.bytes, pieces, shelf, snp, now),
@@ -173,24 +199,9 @@ fn sev_snp(
     policy: &SnpPolicy,
     now: Timestamp,
 ) -> Result<Genuine, Refused> {
-    let certificates = pieces.certificates();
-    let is_key = |name: &str| name == "SEV-VCEK" || name == "SEV-VLEK";
-    let mut key = certificates.iter().find(|(name, _)| is_key(name)).map(|(_, der)| der.clone());
-    let above =
-        certificates.iter().filter(|(name, _)| !is_key(name) && (name.starts_with("SEV-") || name.starts_with("ARK-")));
-    let mut chain: Vec<u8> = above.flat_map(|(_, der)| der.clone()).collect();
-    let mut list = pieces.list_of(|issuer| issuer.starts_with("ARK-")).map(<[u8]>::to_vec);
-    for product in [Product::Genoa, Product::Turin, Product::Milan] {
-        let Some(id) = vcek(report, product) else { continue };
-        let kind = SigningKind::Vcek;
-        if let Some(found) = shelf.get(&id, now).filter(|_| key.is_none()) {
-            key = Some(found);
-            chain = shelf.get(&ObjectId::AmdChain { kind, product }, now).unwrap_or(chain);
-            list = list.or_else(|| shelf.get(&ObjectId::AmdCrl { kind, product }, now));
-        }
-    }
-    let chain = if chain.is_empty() { None } else { Some(chain.as_slice()) };
-    let evidence = SnpEvidence { report, key: key.as_deref(), chain, list: list.as_deref() };
+    let parts = SnpParts::gather(report, pieces, shelf, now);
+    let SnpParts { key, chain, list } = &parts;
+    let evidence = SnpEvidence { report, key: key.as_deref(), chain: chain.as_deref(), list: list.as_deref() };
     let genuine = snp::examine(&evidence, &snp::anchors(), now).map_err(|error| Refused::of(&error))?;
     genuine.admit(policy).map_err(|error| Refused::unfit(error.code(), &error))
 }

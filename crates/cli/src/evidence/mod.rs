@@ -8,5 +8,6 @@ pub(crate) mod examine;
 pub(crate) mod fields;
 pub(crate) mod gather;
 mod log;
+mod parts;
 mod platforms;
 pub(crate) mod reference;

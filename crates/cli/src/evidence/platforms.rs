@@ -1,14 +1,13 @@
 //! Each platform's files, brought to its examination.
 //!
-//! Endorsements are found among the files by what they are. Which of several signing chains belongs to a document is found by its subject; a wrong
+//! Endorsements come from a cache or are found among the files by what they are. Which of several signing chains belongs to a document is found by its subject; a wrong
 //! one could only make the examination refuse.
 
 use attest::{
     HashAlgorithm, PcrValue, arm,
     azure::{HclReport, HclReportKind, SnpEndorsements, examine_snp, examine_tdx},
     detect::Kind,
-    gcp,
-    intel::{self, IntelEndorsements, Revocation, Rules},
+    gcp, intel,
     keys::VerificationKey,
     nitro::{self, NitroEvidence, NitroTpmEvidence},
     nvidia::{self, DeviceEvidence, Endorsements, References, Statements},
@@ -22,42 +21,38 @@ use jiff::Timestamp;
 use super::{
     examine::{Refused, Shelf},
     gather::{Piece, Pieces},
+    parts::{IntelParts, SnpParts},
 };
 
 /// SGX and TDX: a quote with Intel's documents.
-pub(super) fn intel(piece: &Piece, pieces: &Pieces, _: &Shelf, now: Timestamp) -> Result<Genuine, Refused> {
+pub(super) fn intel(piece: &Piece, pieces: &Pieces, shelf: &Shelf, now: Timestamp) -> Result<Genuine, Refused> {
     let anchors = Authority::IntelSgx.anchors();
-    let endorsements = intel_endorsements(pieces);
+    let parts = IntelParts::gather(Some(&piece.bytes), pieces, shelf, now)?;
+    let (endorsements, rules) = (parts.with(pieces), &parts.rules);
     let outcome = match piece.kind {
-        Kind::TdxQuote(_) => intel::tdx::examine(&piece.bytes, &endorsements, &anchors, &RULES, now),
-        _ => intel::sgx::examine(&piece.bytes, &endorsements, &anchors, &RULES, now),
+        Kind::TdxQuote(_) => intel::tdx::examine(&piece.bytes, &endorsements, &anchors, rules, now),
+        _ => intel::sgx::examine(&piece.bytes, &endorsements, &anchors, rules, now),
     };
     outcome.map_err(|error| Refused::of(&error))
 }
 
 /// An Azure machine: the HCL report, with a TPM's quote beside it where there is one.
-pub(super) fn azure(report: &[u8], pieces: &Pieces, policy: &SnpPolicy, now: Timestamp) -> Result<Genuine, Refused> {
+pub(super) fn azure(
+    report: &[u8],
+    pieces: &Pieces,
+    shelf: &Shelf,
+    policy: &SnpPolicy,
+    now: Timestamp,
+) -> Result<Genuine, Refused> {
     let pcrs = registers(pieces)?;
     let log = pieces.first(Kind::EventLog);
     let quote = quote(pieces, &pcrs, log);
     let hcl = HclReport::parse(report).map_err(|error| Refused::of(&error))?;
     let outcome = match hcl.kind {
         HclReportKind::Snp => {
-            let certificates = pieces.certificates();
-            let named = |wanted: fn(&str) -> bool| {
-                certificates.iter().filter(move |(name, _)| wanted(name)).map(|(_, der)| der.clone())
-            };
-            let key: Option<Vec<u8>> = named(|name| name == "SEV-VCEK" || name == "SEV-VLEK").next();
-            let chain: Vec<u8> = named(|name| {
-                (name.starts_with("SEV-") && name != "SEV-VCEK" && name != "SEV-VLEK") || name.starts_with("ARK-")
-            })
-            .flatten()
-            .collect();
-            let endorsements = SnpEndorsements {
-                key: key.as_deref(),
-                chain: (!chain.is_empty()).then_some(chain.as_slice()),
-                list: pieces.list_of(|issuer| issuer.starts_with("ARK-")),
-            };
+            let parts = SnpParts::gather(hcl.hardware, pieces, shelf, now);
+            let SnpParts { key, chain, list } = &parts;
+            let endorsements = SnpEndorsements { key: key.as_deref(), chain: chain.as_deref(), list: list.as_deref() };
             let genuine = examine_snp(report, quote.as_ref(), &endorsements, &snp::anchors(), now)
                 .map_err(|error| Refused::of(&error))?;
             return genuine.admit(policy).map_err(|unfit| Refused::unfit(unfit.code(), &unfit));
@@ -66,8 +61,8 @@ pub(super) fn azure(report: &[u8], pieces: &Pieces, policy: &SnpPolicy, now: Tim
             let td_quote = pieces.0.iter().find(|piece| matches!(piece.kind, Kind::TdxQuote(_)));
             let td_quote = td_quote.map(|piece| piece.bytes.as_slice());
             let anchors = Authority::IntelSgx.anchors();
-            let endorsements = intel_endorsements(pieces);
-            examine_tdx(report, td_quote, quote.as_ref(), &endorsements, &anchors, &RULES, now)
+            let parts = IntelParts::gather(td_quote, pieces, shelf, now)?;
+            examine_tdx(report, td_quote, quote.as_ref(), &parts.with(pieces), &anchors, &parts.rules, now)
         }
     };
     outcome.map_err(|error| Refused::of(&error))
@@ -129,19 +124,6 @@ pub(super) fn google(pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused
     gcp::examine(&quote, None, chain, &Authority::GcpVtpm.anchors(), now).map_err(|error| Refused::of(&error))
 }
 
-/// Intel's documents among the files.
-fn intel_endorsements(pieces: &Pieces) -> IntelEndorsements<'_> {
-    IntelEndorsements {
-        pck_chain: pieces.bundle("Intel SGX PCK Certificate"),
-        tcb_info: pieces.first(Kind::TcbInfo),
-        qe_identity: pieces.first(Kind::QeIdentity),
-        tcb_signing_chain: pieces.bundle("Intel SGX TCB Signing"),
-        qe_identity_signing_chain: None,
-        pck_crl: pieces.list_of(|issuer| issuer.starts_with("Intel SGX PCK ")),
-        root_ca_crl: pieces.list_of(|issuer| issuer == "Intel SGX Root CA"),
-    }
-}
-
 /// The quote among the files: its signature is a file that is nothing else and has the size of one.
 fn quote<'a>(pieces: &'a Pieces, pcrs: &'a [PcrValue], event_log: Option<&'a [u8]>) -> Option<QuoteEvidence<'a>> {
     let message = pieces.first(Kind::TpmQuote)?;
@@ -180,6 +162,3 @@ fn missing(what: &str) -> Refused {
         words: format!("{what} is missing\nhint: name all files that belong together, or their folder"),
     }
 }
-
-/// A tool has seen no number before, and asks for both lists.
-const RULES: Rules = Rules { evaluation_floor: 0, revocation: Revocation::Complete };
