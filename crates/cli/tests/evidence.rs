@@ -157,3 +157,15 @@ fn a_cache_is_refused_where_the_platform_has_no_use_for_it() {
     let words = String::from_utf8(output.stderr).unwrap();
     assert!(words.contains("a cache of Endorsements has nothing for it") && words.contains("\nhint: "), "{words}");
 }
+
+#[test]
+fn a6_an_empty_nonce_is_no_nonce() {
+    let Some(corpus) = corpus() else { return };
+    let folder = corpus.join("nitro/dstack-nitro-attestation-2");
+    for nonce in ["", "0"] {
+        let output = glovebox(&["evidence", "appraise", folder.to_str().unwrap(), "--nonce", nonce]);
+        assert_eq!(output.status.code(), Some(2), "{nonce}");
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(words.contains("the nonce is") && words.contains("\nhint: "), "{words}");
+    }
+}

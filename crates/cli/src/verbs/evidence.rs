@@ -115,6 +115,9 @@ pub(crate) enum EvidenceError {
         "the nonce is not hexadecimal\nhint: give all bytes that the Evidence must have bound, such as 128 characters for a report's 64 bytes"
     )]
     Nonce,
+    /// Nothing must be bound, which anything is.
+    #[error("the nonce is empty\nhint: is a variable unset? Leave `--nonce` out to ask for no binding")]
+    NoNonce,
     /// The policy.
     #[error("`{path}` is not a policy: {reason}", path = .path.display())]
     Policy {
@@ -168,13 +171,23 @@ fn line(field: &Field) -> String {
 
 fn appraise(args: &Appraise) -> Result<Report, CliError> {
     let now = args.at.unwrap_or_else(Timestamp::now);
-    let nonce = args.nonce.as_deref().map(hex::decode).transpose().map_err(|_| EvidenceError::Nonce)?;
+    let nonce = args.nonce.as_deref().map(Nonce::read).transpose()?;
     let policy = args.policy.as_deref().map(read_policy).transpose()?;
     let (platform, snp) = policy.map_or((None, SnpPolicy::default()), |policy| (Some(policy.0), policy.1));
     let mut pieces = Pieces::gather(&args.files).map_err(ExamineError::from).map_err(EvidenceError::from)?;
     let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
     let examined = examine(&pieces, &shelf, &snp, now).map_err(EvidenceError::from)?;
-    Ok(told(&pieces.0, examined, nonce.as_deref(), platform.as_ref(), now))
+    Ok(told(&pieces.0, examined, nonce.as_ref(), platform.as_ref(), now))
+}
+
+/// What must be bound: at least one byte, since Evidence that binds nothing would be bound to nothing.
+struct Nonce(Vec<u8>);
+
+impl Nonce {
+    fn read(text: &str) -> Result<Nonce, EvidenceError> {
+        let bytes = hex::decode(text).map_err(|_| EvidenceError::Nonce)?;
+        if bytes.is_empty() { Err(EvidenceError::NoNonce) } else { Ok(Nonce(bytes)) }
+    }
 }
 
 /// A policy file: the platform's part, and SEV-SNP's own table.
@@ -198,7 +211,7 @@ fn read_policy(path: &Path) -> Result<(PlatformPolicy, SnpPolicy), CliError> {
 fn told(
     pieces: &[Piece],
     examined: Examined,
-    nonce: Option<&[u8]>,
+    nonce: Option<&Nonce>,
     policy: Option<&PlatformPolicy>,
     now: Timestamp,
 ) -> Report {
@@ -213,7 +226,7 @@ fn told(
     merge(&mut document, &genuine);
     let outcome = match (policy, nonce) {
         (Some(policy), nonce) => genuine
-            .appraise(nonce.unwrap_or_default(), policy)
+            .appraise(nonce.map(|nonce| nonce.0.as_slice()).unwrap_or_default(), policy)
             .map(|appraised| format!("appraised: admitted by the policy, tier {}", appraised.tier()))
             .map_err(|unfit| Refused::unfit(unfit.code(), &unfit)),
         (None, _) if genuine.assurance() != Assurance::Affirmed => Err(Refused {
@@ -221,7 +234,7 @@ fn told(
             code: "not-affirmed".to_owned(),
             words: format!("{}: {}\n{}", genuine.assurance().name(), genuine.assurance().words(), remedy(&genuine)),
         }),
-        (None, Some(nonce)) if genuine.bound() != nonce => Err(Refused {
+        (None, Some(nonce)) if genuine.bound() != nonce.0 => Err(Refused {
             step: None,
             code: "not-bound".to_owned(),
             words: "what is bound into the Evidence is another\nhint: compare it whole; it was made for another exchange, or is replayed"
