@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use attest::AppraisalPolicy;
 use envelope::{Digest, PublicKey};
 
 use crate::documents::{
@@ -132,6 +133,14 @@ pub enum ShapeError {
     /// An address that is no `host:port`.
     #[error("{} is not the address of a broker\nhint: write `host:port`", crate::words::quoted(.0))]
     BrokerAddress(String),
+    /// Auditors of the broker's machine, whom nobody would ask.
+    #[error(
+        "the broker's own policy asks for auditors\nhint: auditors vouch for workers; compare what the broker measured with `reference_values`"
+    )]
+    BrokerAuditors,
+    /// The broker vouches for the workers to which it releases.
+    #[error("the broker is listed as an auditor of workers\nhint: name auditors who do not also release the keys")]
+    BrokerAsAuditor,
     /// A text that is no C2SP verifier key.
     #[error("{} is not a verifier key of a log or witness\nhint: it has the form `name+id+key`", crate::words::quoted(.0))]
     VerifierKey(String),
@@ -164,7 +173,7 @@ impl SoundAgreement {
             datasets,
             computations,
             broker,
-            workers: _, // sound by its own constructor
+            workers,
             witnesses,
             release,
             expires: _,     // decided with the time
@@ -176,6 +185,7 @@ impl SoundAgreement {
         check_datasets(datasets, parties)?;
         check_computations(computations, datasets, parties)?;
         check_broker(broker)?;
+        check_auditors(broker, workers)?;
         check_witnesses(witnesses)?;
         check_release(release)?;
         let digest = agreement.digest().map_err(|_| ShapeError::Unwritable)?;
@@ -323,6 +333,17 @@ fn check_broker(broker: &BrokerTerms) -> Result<(), ShapeError> {
                 && port.parse::<u16>().is_ok_and(|port| port > 0)
         });
     if good { Ok(()) } else { Err(ShapeError::BrokerAddress(address.clone())) }
+}
+
+/// The rules about auditors are sound by the policy's own constructor; who they are is not its business.
+fn check_auditors(broker: &BrokerTerms, workers: &AppraisalPolicy) -> Result<(), ShapeError> {
+    if broker.policy.auditors().is_some() {
+        return Err(ShapeError::BrokerAuditors);
+    }
+    if workers.auditors().is_some_and(|rule| rule.keys.contains(&broker.key)) {
+        return Err(ShapeError::BrokerAsAuditor);
+    }
+    Ok(())
 }
 
 /// The outer form only (C2SP signed note: `name+id+key`); the log's own crate decides whether it is a key.

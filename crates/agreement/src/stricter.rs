@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use attest::{
     AppraisalPolicy, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, ReferenceValue, TpmPolicy,
     platform::{Anchors, HardwareIds, Platform, PlatformPolicy},
+    reference::AuditorRule,
     snp::SnpPolicy,
 };
 
@@ -24,12 +25,29 @@ pub(crate) struct Looser {
 
 /// Whether `found` is equal to `least` or stricter.
 pub(crate) fn at_least(found: &AppraisalPolicy, least: &AppraisalPolicy) -> Result<(), Looser> {
-    let PolicyDocument { tier_floor, tpm, hardware } = PolicyDocument::from(found.clone());
-    let PolicyDocument { tier_floor: least_floor, tpm: least_tpm, hardware: least_hardware } =
+    let PolicyDocument { tier_floor, tpm, hardware, auditors } = PolicyDocument::from(found.clone());
+    let PolicyDocument { tier_floor: least_floor, tpm: least_tpm, hardware: least_hardware, auditors: least_auditors } =
         PolicyDocument::from(least.clone());
     ensure(tier_floor >= least_floor, "tier floor", tier_floor, least_floor)?;
     hardware_at_least(&hardware, &least_hardware)?;
+    auditors_at_least(auditors.as_ref(), least_auditors.as_ref())?;
     tpm_at_least(&tpm, &least_tpm)
+}
+
+/// As many of no other auditors, for every register. Where none must vouch, some may have to.
+fn auditors_at_least(found: Option<&AuditorRule>, least: Option<&AuditorRule>) -> Result<(), Looser> {
+    let Some(AuditorRule { keys: known, required: least, pcrs: known_pcrs }) = least else { return Ok(()) };
+    let Some(AuditorRule { keys, required, pcrs }) = found else {
+        return Err(looser("auditors", "no auditor's word", format_args!("the word of {least} of those listed")));
+    };
+    if let Some(key) = keys.iter().find(|key| !known.contains(*key)) {
+        return Err(looser("auditors", format_args!("`{key}`"), "those listed"));
+    }
+    ensure(required >= least, "auditors", format_args!("the word of {required}"), format_args!("that of {least}"))?;
+    match known_pcrs.iter().find(|pcr| !pcrs.contains(pcr)) {
+        Some(pcr) => Err(looser("auditors", format_args!("any value of register {pcr}"), "what they vouch for")),
+        None => Ok(()),
+    }
 }
 
 /// Any one of the listed platforms is enough, so each one of `found` must be one of `least`, and no looser. Where either side asks for hardware

@@ -15,6 +15,7 @@ use std::{
 use attest::{
     AppraisalPolicy, HardwareRule, Tier,
     platform::{HardwareIds, Platform},
+    reference::AuditorRule,
 };
 use envelope::{Digest, PublicKey};
 use serde::Serialize;
@@ -116,6 +117,9 @@ impl Summary {
         writer.add(Topic::Machines, "workers", format!("computations run on {}", machine(workers)));
         if workers.tier_floor() == Tier::SoftwareTpm {
             writer.add(Topic::Machines, "caution", "whoever runs those machines could read the data".to_owned());
+        }
+        if let Some(rule) = workers.auditors() {
+            writer.auditors(rule, workers, sound);
         }
         writer.broker(broker);
         writer.witnesses(witnesses);
@@ -300,6 +304,23 @@ impl Writer {
         self.add(Topic::Broker, "machine", format!("it must itself run on {}", machine(policy)));
         if policy.tier_floor() == Tier::SoftwareTpm {
             self.add(Topic::Broker, "caution", "whoever runs the broker's machine could read its keys".to_owned());
+        }
+    }
+
+    fn auditors(&mut self, rule: &AuditorRule, workers: &AppraisalPolicy, sound: &SoundAgreement) {
+        let AuditorRule { keys, required, pcrs } = rule;
+        let pcrs = pcrs.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+        let hardware =
+            if workers.hardware().is_empty() { "" } else { " and for what the confidential hardware measured" };
+        let says = format!(
+            "no key leaves unless {required} of {} auditors vouch for the machine, each in a signed document that has not expired and \
+             is logged: for register(s) {pcrs} of its TPM{hardware}",
+            keys.len()
+        );
+        self.add(Topic::Machines, "auditors", says);
+        for key in keys {
+            let party = sound.party(key).map(|name| format!(", who is {}", self.who(name))).unwrap_or_default();
+            self.add(Topic::Machines, format!("auditor {key}"), format!("auditor {key}{party}"));
         }
     }
 

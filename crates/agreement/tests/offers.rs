@@ -20,9 +20,10 @@ use agreement::{
 use attest::{
     AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, Tier,
     platform::{Anchors, HardwareIds, Platform, PlatformPolicy},
+    reference::AuditorRule,
 };
 use common::*;
-use envelope::{Digest, PublicKey};
+use envelope::{Digest, PublicKey, SigningKey};
 use jiff::SignedDuration;
 
 /// The clause that fails when an agreement or an offer is changed in one way; `None` if they still match.
@@ -191,6 +192,38 @@ fn a_looser_policy_fails_its_clause_and_a_stricter_one_matches() {
     }
     let certified_higher = policy_with("worker", |policy| policy.tpm.roots[0].tier = Tier::SoftwareTpm);
     assert_eq!(clause(|_, offer| offer.worker_policy = certified_higher), Some(Clause::WorkerPolicy));
+}
+
+#[test]
+fn auditors_may_be_asked_for_and_no_fewer_and_no_others_than_an_offer_asks_for() {
+    let rule = |keys: &[SigningKey], required: u32, pcrs: &[u8]| AuditorRule {
+        keys: keys.iter().map(SigningKey::public).collect(),
+        required,
+        pcrs: pcrs.iter().copied().collect(),
+    };
+    let offered = rule(&[key(40), key(41), key(42)], 2, &[7, 8]);
+    let with = |found: Option<AuditorRule>, least: Option<AuditorRule>| {
+        let found = policy_with("worker", |policy| policy.auditors = found);
+        let least = policy_with("worker", |policy| policy.auditors = least);
+        clause(|agreement, offer| (agreement.workers, offer.worker_policy) = (found, least))
+    };
+    for as_strict in [
+        offered.clone(),
+        rule(&[key(40), key(41), key(42)], 3, &[7, 8]),
+        rule(&[key(40), key(41)], 2, &[7, 8]),
+        rule(&[key(40), key(41), key(42)], 2, &[4, 7, 8]),
+    ] {
+        assert_eq!(with(Some(as_strict.clone()), Some(offered.clone())), None, "{as_strict:?}");
+        assert_eq!(with(Some(as_strict), None), None);
+    }
+    for looser in [
+        None,
+        Some(rule(&[key(40), key(41), key(42)], 1, &[7, 8])),
+        Some(rule(&[key(40), key(41), key(43)], 2, &[7, 8])),
+        Some(rule(&[key(40), key(41), key(42)], 2, &[8])),
+    ] {
+        assert_eq!(with(looser.clone(), Some(offered.clone())), Some(Clause::WorkerPolicy), "{looser:?}");
+    }
 }
 
 #[test]

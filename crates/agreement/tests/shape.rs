@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use agreement::{documents::*, shape::*};
+use attest::{AppraisalPolicy, PolicyDocument, reference::AuditorRule};
 use common::*;
 use envelope::canonical;
 use proptest::prelude::*;
@@ -110,6 +111,22 @@ fn numbers_can_be_meant() {
         refused(|agreement| drop(by_arm(agreement).columns.insert("hospital".into(), set(&["a\u{200b}"])))),
         ShapeError::Name { of: Named::Column, name: "a\u{200b}".into() },
     );
+}
+
+#[test]
+fn auditors_are_of_workers_and_none_is_the_broker() {
+    let with = |role: &str, auditor: &envelope::SigningKey| {
+        let rule = AuditorRule { keys: [auditor.public()].into(), required: 1, pcrs: [8].into() };
+        AppraisalPolicy::new(PolicyDocument { auditors: Some(rule), ..policy_document(role) }).unwrap()
+    };
+    let refused = |change: &dyn Fn(&mut Agreement)| refused(change);
+    let of_broker = with("broker", &stranger());
+    assert_eq!(refused(&|agreement| agreement.broker.policy = of_broker.clone()), ShapeError::BrokerAuditors);
+    let by_broker = with("worker", &broker());
+    assert_eq!(refused(&|agreement| agreement.workers = by_broker.clone()), ShapeError::BrokerAsAuditor);
+    let mut agreement = Room::proposed().agreement;
+    agreement.workers = with("worker", &hospital());
+    assert!(SoundAgreement::new(agreement).is_ok(), "a party may vouch, too");
 }
 
 proptest! {

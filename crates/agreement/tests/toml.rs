@@ -7,6 +7,7 @@ mod common;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use agreement::{documents::*, toml::*};
+use attest::{AppraisalPolicy, PolicyDocument, reference::AuditorRule};
 use common::*;
 use envelope::{Digest, canonical};
 use proptest::prelude::*;
@@ -58,6 +59,7 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
         "hospital.identity" => Ok(format!("{}\n", identity(&hospital())).into_bytes()),
         "registry.identity" => Ok(identity(&registry()).to_string().into_bytes()),
         "university.identity" => Ok(identity(&university()).to_string().into_bytes()),
+        "lab.identity" => Ok(identity(&stranger()).to_string().into_bytes()),
         "broken.identity" => Ok(b"glovebox1.abc".to_vec()),
         "hospital.manifest.json" => json(canonical::to_vec(room.manifests[0].envelope())),
         "registry.manifest.json" => json(canonical::to_vec(room.manifests[1].envelope())),
@@ -75,6 +77,11 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
         "hidden.sql" => Ok("SELECT 1 -- \u{202e}".as_bytes().to_vec()),
         "broker.json" => json(canonical::to_vec(&room.agreement.broker)),
         "workers.json" => json(canonical::to_vec(&room.agreement.workers)),
+        "audited.json" => {
+            let rule = AuditorRule { keys: [registry().public()].into(), required: 1, pcrs: [8].into() };
+            let document = PolicyDocument { auditors: Some(rule), ..policy_document("worker") };
+            json(canonical::to_vec(&AppraisalPolicy::new(document).unwrap()))
+        }
         "authority.pem" => Ok(AUTHORITY.as_bytes().to_vec()),
         "not-json.json" => Ok(b"{".to_vec()),
         _ => Err("it does not exist".to_owned()),

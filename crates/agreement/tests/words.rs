@@ -9,7 +9,7 @@ use agreement::{
     documents::*,
     words::{Change, Summary, Topic, quoted},
 };
-use attest::{AppraisalPolicy, EndorsementRoot, Tier};
+use attest::{AppraisalPolicy, EndorsementRoot, Tier, reference::AuditorRule};
 use common::*;
 
 fn manifests(room: &Room) -> BTreeMap<String, Manifest> {
@@ -55,6 +55,22 @@ fn what_is_weak_is_said() {
     assert!(text.contains("whoever runs those machines could read the data"), "{text}");
     assert!(text.contains("its manifest is not at hand, so its rules are unknown"), "{text}");
     assert!(!text.contains("(you)"), "{text}");
+}
+
+#[test]
+fn auditors_are_told_with_their_number_and_what_they_vouch_for() {
+    let mut room = Room::proposed();
+    let mut document = policy_document("worker");
+    let keys = [stranger().public(), registry().public()];
+    document.auditors = Some(AuditorRule { keys: keys.into(), required: 1, pcrs: [7, 8].into() });
+    room.agreement.workers = AppraisalPolicy::new(document).unwrap();
+    let text = Summary::of(&room.sound(), &BTreeMap::new(), Some(&registry().public())).to_string();
+    let sentence = "no key leaves unless 1 of 2 auditors vouch for the machine, each in a signed document that has not expired and is \
+                    logged: for register(s) 7, 8 of its TPM";
+    assert!(text.contains(sentence), "{text}");
+    assert!(text.contains(&format!("auditor {}\n", stranger().public())), "{text}");
+    assert!(text.contains(&format!("auditor {}, who is `registry` (you)\n", registry().public())), "{text}");
+    assert!(!Summary::of(&Room::proposed().sound(), &BTreeMap::new(), None).to_string().contains("auditor"));
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //! [`AttestationResult`] has private fields and one constructor, which is the appraisal; it can be written (a receipt keeps a
 //! snapshot) and never read back, so nobody can hold one that was not earned.
 //!
+//! A policy can also ask that auditors vouch for what was measured; [`reference::Vouched`] is a result for which they do.
+//!
 //! Each platform is a module behind [`Evidence`]; this version knows TPM 2.0 ([`tpm`]). Deliberately absent: I/O, clocks,
 //! the environment, fetching of anything, C parsers, and a mode that skips. Times, certificates and random bytes are arguments.
 //! The numbered steps are those of `docs/spec/appraisal.md`.
@@ -42,6 +44,7 @@ pub mod nvidia;
 pub mod platform;
 mod policy;
 mod reader;
+pub mod reference;
 mod result;
 pub mod risc0;
 pub mod roots;

@@ -17,6 +17,7 @@ use crate::{
     certificate::TrustAnchor,
     events::{ROLE_PCR, RUN_PCR, RoleName},
     platform::{Anchors, Platform, PlatformPolicy, PlatformPolicyError},
+    reference::{AuditorRule, AuditorRuleError},
     snp::SnpPolicy,
 };
 
@@ -41,6 +42,9 @@ pub struct PolicyDocument {
     /// hardware is refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hardware: BTreeMap<Platform, HardwareRule>,
+    /// Auditors who must vouch for what was measured, beyond the expectations here ([`crate::reference::Vouched`]). `None` asks for nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auditors: Option<AuditorRule>,
 }
 
 /// What the hardware of one platform must show.
@@ -164,6 +168,9 @@ pub enum PolicyError {
     /// A pinned authority of hardware that cannot be read.
     #[error("an authority pinned for {0} hardware is not a certificate")]
     Anchor(Platform),
+    /// The auditors cannot be meant.
+    #[error(transparent)]
+    Auditors(AuditorRuleError),
     /// The policy cannot be written as canonical JSON.
     #[error("the policy cannot be digested")]
     Digest,
@@ -181,6 +188,7 @@ impl AppraisalPolicy {
             return Err(PolicyError::NoBinaries(document.tpm.role.clone()));
         }
         check_reference_values(&document.tpm)?;
+        document.auditors.as_ref().map_or(Ok(()), AuditorRule::check).map_err(PolicyError::Auditors)?;
         let digest = canonical::digest(&document).map_err(|_| PolicyError::Digest)?;
         Ok(AppraisalPolicy { document, digest })
     }
@@ -200,6 +208,11 @@ impl AppraisalPolicy {
         &self.document.hardware
     }
 
+    /// The auditors who must vouch for what was measured.
+    pub const fn auditors(&self) -> Option<&AuditorRule> {
+        self.document.auditors.as_ref()
+    }
+
     /// The floor for the TPM by itself: none where hardware answers for the tier (step 16).
     pub(crate) fn tpm_floor(&self) -> Tier {
         if self.document.hardware.is_empty() { self.document.tier_floor } else { Tier::SoftwareTpm }
@@ -210,10 +223,12 @@ impl AppraisalPolicy {
         &self.digest
     }
 
-    /// The registers that must be quoted in the policy's bank: those with Reference Values, and those of roles and runs.
+    /// The registers that must be quoted in the policy's bank: those with Reference Values, those that auditors must vouch for, and those of
+    /// roles and runs.
     pub fn required_pcrs(&self) -> BTreeSet<u8> {
         let expected = self.document.tpm.reference_values.iter().map(|reference| reference.pcr);
-        expected.chain([ROLE_PCR, RUN_PCR]).collect()
+        let vouched = self.auditors().into_iter().flat_map(|rule| rule.pcrs.iter().copied());
+        expected.chain(vouched).chain([ROLE_PCR, RUN_PCR]).collect()
     }
 }
 

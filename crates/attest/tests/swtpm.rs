@@ -94,6 +94,7 @@ fn evidence_of_a_real_tpm_passes_with_every_scheme() {
         let sha384 = PolicyDocument {
             tpm: TpmPolicy { bank: Bank::Sha384, ..policy.tpm.clone() },
             hardware: std::collections::BTreeMap::new(),
+            auditors: None,
             ..policy.clone()
         };
         assert!(appraise(sha384, evidence.clone()).is_ok());
@@ -307,6 +308,7 @@ impl Tpm {
                 clock: Clock::Safe,
             },
             hardware: std::collections::BTreeMap::new(),
+            auditors: None,
         }
     }
 

@@ -106,6 +106,7 @@ impl Authority {
                 clock: Clock::Safe,
             },
             hardware: std::collections::BTreeMap::new(),
+            auditors: None,
         })
         .unwrap()
     }

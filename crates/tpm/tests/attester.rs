@@ -47,6 +47,7 @@ fn room(kind: KeyKind) -> Option<Room> {
             clock: Clock::Safe,
         },
         hardware: std::collections::BTreeMap::new(),
+        auditors: None,
     })
     .unwrap();
     Some(Room { attester, policy, issuers, software, _files: files })

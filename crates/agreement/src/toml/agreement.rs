@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{
-    policy::policy,
+    policy::{policy, workers},
     reader::{Document, Table, TomlError, Value},
 };
 use crate::{
@@ -95,7 +95,7 @@ impl AgreementFile {
             parties,
             datasets,
             broker,
-            workers: policy(&root.need("workers", "[workers]")?.table()?, "worker", files)?,
+            workers: workers(&root.need("workers", "[workers]")?.table()?, files)?,
             witnesses: witnesses(root.get("witnesses"))?,
             release: release(root.get("release"))?,
             expires,
@@ -138,6 +138,16 @@ impl Files<'_> {
         (self.0)(path).map_err(|error| value.file_error(path, error))
     }
 
+    /// An identity, or the one in the file that a value names.
+    pub(super) fn identity(self, value: &Value<'_, '_>) -> Result<Identity, TomlError> {
+        if value.string()?.starts_with("glovebox1.") {
+            return value.parsed::<Identity>();
+        }
+        let bytes = self.read(value)?;
+        let text = String::from_utf8_lossy(&bytes);
+        text.trim().parse().map_err(|error| value.file_error(value.string().unwrap_or_default(), error))
+    }
+
     /// The JSON document in the file that a value names, in any spelling; `hint` says what to do if it holds none.
     pub(super) fn json<T: DeserializeOwned>(self, value: &Value<'_, '_>, hint: &str) -> Result<T, TomlError> {
         let bytes = self.read(value)?;
@@ -166,14 +176,7 @@ fn parties(table: &Table<'_, '_>, files: Files<'_>) -> Result<Parties, TomlError
     let mut parties = Parties::new();
     for (name, value) in table.values() {
         check_name(Named::Party, &name).map_err(|error| value.fault(error))?;
-        let text = value.string()?;
-        let identity = if text.starts_with("glovebox1.") {
-            value.parsed::<Identity>()?
-        } else {
-            let bytes = files.read(&value)?;
-            let text = String::from_utf8_lossy(&bytes);
-            text.trim().parse().map_err(|error| value.file_error(value.string().unwrap_or_default(), error))?
-        };
+        let identity = files.identity(&value)?;
         let twin = parties.iter().find(|(_, terms)| terms.identity.signing() == identity.signing());
         if let Some((twin, _)) = twin {
             return Err(value.value_error(format!("is the same party as `{twin}`"), None));
@@ -322,7 +325,7 @@ fn broker(table: &Table<'_, '_>, files: Files<'_>) -> Result<BrokerTerms, TomlEr
         return files.json(&file, "ask the broker's operator for the file, or run `glovebox up` again");
     }
     table.only(&["file", "key", "log", "address", "policy"])?;
-    let policy: AppraisalPolicy = policy(&table.need("policy", "[broker.policy]")?.table()?, "broker", files)?;
+    let policy: AppraisalPolicy = policy(&table.need("policy", "[broker.policy]")?.table()?, "broker", &[], files)?;
     Ok(BrokerTerms {
         key: table.need("key", "key = \"ed25519:…\"")?.parsed()?,
         log: table.need("log", "log = \"name+id+key\"")?.string()?.to_owned(),

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use attest::{
     AppraisalPolicy, Bank, Clock, EndorsementKeys, EndorsementRoot, HardwareRule, PolicyDocument, ReferenceValue, Tier,
     TpmPolicy,
-    events::RoleName,
+    events::{ROLE_PCR, RoleName},
     platform::{Anchors, HardwareIds, Platform, PlatformPolicy, PlatformPolicyError},
+    reference::AuditorRule,
     snp::SnpPolicy,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,23 +18,57 @@ use super::{
     reader::{Table, TomlError, Value},
 };
 
-/// Reads a policy table. `role` is the role that it is for.
-pub(super) fn policy(table: &Table<'_, '_>, role: &str, files: Files<'_>) -> Result<AppraisalPolicy, TomlError> {
+/// Reads the policy for workers: as any, and with it the auditors who must vouch for what they measured.
+pub(super) fn workers(table: &Table<'_, '_>, files: Files<'_>) -> Result<AppraisalPolicy, TomlError> {
+    let plain = policy(table, "worker", &["auditors"], files)?;
+    let Some(value) = table.get("auditors") else { return Ok(plain) };
+    let mut document = PolicyDocument::from(plain);
+    if document.auditors.is_some() {
+        let hint = "leave them out here, or take them out of the file".to_owned();
+        return Err(value.value_error("has a place in the policy's own file, too".to_owned(), Some(hint)));
+    }
+    document.auditors = Some(auditors(&value.table()?, &document.tpm, files)?);
+    AppraisalPolicy::new(document).map_err(|error| value.fault(error))
+}
+
+/// Where it is not written, all of those listed must vouch, for every register that the policy itself expects something of.
+fn auditors(table: &Table<'_, '_>, tpm: &TpmPolicy, files: Files<'_>) -> Result<AuditorRule, TomlError> {
+    table.only(&["identities", "required", "pcrs"])?;
+    let identities = table.need("identities", "identities = [\"auditor.identity\"]")?;
+    let mut keys = BTreeSet::new();
+    for value in identities.list()? {
+        if !keys.insert(*files.identity(&value)?.signing()) {
+            return Err(value.value_error("names this auditor twice".to_owned(), None));
+        }
+    }
+    let required = match table.get("required") {
+        Some(required) => required.integer(0, u64::from(u32::MAX))?,
+        None => keys.len() as u64,
+    };
+    let pcrs = match table.get("pcrs") {
+        Some(pcrs) => pcrs.list()?.iter().map(|pcr| pcr.integer(0, 23)).collect::<Result<_, _>>()?,
+        None => tpm.reference_values.iter().map(|reference| reference.pcr).chain([ROLE_PCR]).map(u64::from).collect(),
+    };
+    let pcrs: BTreeSet<u64> = pcrs;
+    Ok(AuditorRule {
+        keys,
+        required: u32::try_from(required).unwrap_or(u32::MAX),
+        pcrs: pcrs.into_iter().map(|pcr| u8::try_from(pcr).unwrap_or(u8::MAX)).collect(),
+    })
+}
+
+/// Reads a policy table. `role` is the role that it is for, and `more` are keys that the caller reads.
+pub(super) fn policy(
+    table: &Table<'_, '_>,
+    role: &str,
+    more: &[&str],
+    files: Files<'_>,
+) -> Result<AppraisalPolicy, TomlError> {
     if let Some(file) = table.get("file") {
-        table.only(&["file"])?;
+        table.only(&[["file"].as_slice(), more].concat())?;
         return files.json(&file, "ask the worker's operator for the file, or run `glovebox up` again");
     }
-    table.only(&[
-        "file",
-        "tier",
-        "roots",
-        "endorsement_keys",
-        "bank",
-        "binaries",
-        "reference_values",
-        "clock",
-        "hardware",
-    ])?;
+    table.only(&[KEYS, more].concat())?;
     let tier_floor = match table.get("tier") {
         Some(tier) => tier.choice("a tier", &TIERS)?,
         None => Tier::default(),
@@ -65,6 +100,7 @@ pub(super) fn policy(table: &Table<'_, '_>, role: &str, files: Files<'_>) -> Res
             Some(rules) => rules.list()?.iter().map(|rule| hardware_rule(rule, files)).collect::<Result<_, _>>()?,
             None => BTreeMap::new(),
         },
+        auditors: None,
     };
     AppraisalPolicy::new(document).map_err(|error| roots.fault(error))
 }
@@ -168,6 +204,8 @@ fn reference_value(value: &Value<'_, '_>) -> Result<ReferenceValue, TomlError> {
     Ok(ReferenceValue { pcr: u8::try_from(pcr).unwrap_or(u8::MAX), values })
 }
 
+const KEYS: &[&str] =
+    &["file", "tier", "roots", "endorsement_keys", "bank", "binaries", "reference_values", "clock", "hardware"];
 const TIERS: [(&str, Tier); 6] = [
     (Tier::SoftwareTpm.name(), Tier::SoftwareTpm),
     (Tier::Tpm.name(), Tier::Tpm),

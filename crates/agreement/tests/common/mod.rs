@@ -90,6 +90,7 @@ pub fn policy_document(role: &str) -> PolicyDocument {
             clock: Clock::Safe,
         },
         hardware: std::collections::BTreeMap::new(),
+        auditors: None,
     }
 }
 

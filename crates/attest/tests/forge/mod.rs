@@ -168,6 +168,7 @@ impl Room {
                 clock: Clock::Safe,
             },
             hardware: std::collections::BTreeMap::new(),
+            auditors: None,
         };
         let run = Digest::of(b"a run");
         let parts = parts(Purpose::WorkerRelease { agreement: Digest::of(b"an agreement"), run });

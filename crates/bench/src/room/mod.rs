@@ -298,6 +298,7 @@ fn policy(root: &[u8], machines: &[&Machine], role: &str, binary: &Digest) -> Re
             clock: Clock::Unsafe,
         },
         hardware: std::collections::BTreeMap::new(),
+        auditors: None,
     })?)
 }
 

@@ -163,6 +163,7 @@ impl Machine {
                 clock: Clock::Unsafe,
             },
             hardware: std::collections::BTreeMap::new(),
+            auditors: None,
         })
         .unwrap()
     }

@@ -135,7 +135,7 @@ pub(crate) fn examine(
         Kind::SnpReport(_) => sev_snp(&piece.bytes, pieces, shelf, snp, now),
         Kind::HygonReport => hygon_csv(&piece.bytes, pieces, now),
         Kind::SgxQuote(_) | Kind::TdxQuote(_) => platforms::intel(piece, pieces, shelf, now),
-        Kind::HclReport => platforms::azure(&piece.bytes, pieces, snp, now),
+        Kind::HclReport => platforms::azure(&piece.bytes, pieces, shelf, snp, now),
         Kind::NitroDocument => platforms::nitro(&piece.bytes, now),
         Kind::NitroTpmDocument => platforms::nitro_tpm(&piece.bytes, now),
         Kind::NvidiaReport => platforms::nvidia(&piece.bytes, pieces, now),

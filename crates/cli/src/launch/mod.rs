@@ -287,6 +287,7 @@ fn policy(roots: &[EndorsementRoot], prepared: &role::Prepared) -> Result<Apprai
             clock: Clock::Unsafe,
         },
         hardware: std::collections::BTreeMap::new(),
+        auditors: None,
     })
     .map_err(LaunchError::Policy)
 }
