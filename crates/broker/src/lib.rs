@@ -23,6 +23,7 @@
 //! engine, readers of data, accounts, an administrator's interface, and any way to read a deposited key.
 
 mod api;
+mod auditors;
 pub mod challenge;
 pub mod clock;
 mod enrol;

@@ -111,12 +111,18 @@ fn describe(path: &str) -> Option<Described> {
         path::DEPOSITS => Described("Deposits a data key", PARTY, Some(Signed("Deposit")), Of("Accepted")),
         path::OFFERS => Described("Offers standing terms", PARTY, Some(Signed("Offer")), Of("Accepted")),
         path::REVOCATIONS => Described(
-            "Revokes an agreement, an offer or a dataset version",
+            "Revokes an agreement, an offer, a dataset version or an auditor's document",
             PARTY,
             Some(Signed("Revocation")),
             Of("Accepted"),
         ),
         path::ROTATIONS => Described("Replaces a party's keys", PARTY, Some(Signed("Rotation")), Of("Accepted")),
+        path::REFERENCE_VALUES => Described(
+            "Brings an auditor's signed Reference Values, whoever has them",
+            PARTY,
+            Some(Signed("ReferenceDeposit")),
+            Of("Accepted"),
+        ),
         path::SECRETS => Described("The asker's secrets, without their values", READER, None, Of("Secrets")),
         path::SECRET_PUSHES => {
             Described("Puts a secret into custody", PARTY, Some(Signed("SecretPush")), Of("Accepted"))

@@ -14,6 +14,7 @@ use agreement::{
     keys::KeyHistory,
     shape::SoundAgreement,
 };
+use attest::reference::ReferenceValues;
 use envelope::{
     Digest, PublicKey,
     statement::{Addressed, Envelope, Predicate, Signed},
@@ -23,6 +24,7 @@ use wire::messages::{Accepted, AgreementStatus, Standing};
 use zeroize::Zeroizing;
 
 use crate::{
+    auditors,
     identity::Keys,
     records::{AgreementRecord, Deposited, Records, keep, log, pair, put, redeem, table, touch},
     refusal::{Refusal, words},
@@ -91,6 +93,7 @@ pub(crate) fn propose(
         for party in &parties {
             tx.put(table::AGREEMENTS_OF, &pair(party.as_bytes(), sound.digest().as_bytes()), b"")?;
         }
+        auditors::expect(tx, agreement, sound.digest())?;
         let record = AgreementRecord { agreement: agreement.clone(), in_force: None, superseded_by: None };
         put(tx, table::AGREEMENTS, sound.digest().as_bytes(), &record)?;
     }
@@ -384,6 +387,13 @@ fn revocable(
                 return Err(Refusal::NotFound);
             }
             Ok((BTreeSet::from([manifest.value().owner]), vec![DatasetSource::Version(*digest)]))
+        }
+        Revoked::ReferenceValues(digest) => {
+            let (document, _) = tx.statement::<ReferenceValues>(digest).ok().flatten().ok_or(Refusal::NotFound)?;
+            if !signer.keys.contains(document.signer()) {
+                return Err(Refusal::NotFound);
+            }
+            Ok((BTreeSet::from([*document.signer()]), Vec::new()))
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agreement::documents::ResultStatement;
+use attest::reference::ReferenceValues;
 use envelope::{
     Digest, PublicKey,
     statement::{Addressed, Predicate, Signed},
@@ -26,9 +27,13 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The grounds of a run, for a worker that must check them itself.
-pub(crate) fn grounds(store: &Store, run: &Digest, record: &RunRecord) -> Result<Grounds, Refusal> {
-    let plan = Plan::of(store, run, record)?;
+/// The grounds of a run, for a worker that must check them itself, with the auditors' documents that count now.
+pub(crate) fn grounds(store: &Store, run: &Digest, record: &RunRecord, now: Timestamp) -> Result<Grounds, Refusal> {
+    let mut plan = Plan::of(store, run, record)?;
+    let documents = plan.known.reference_values.iter().filter(|document| now <= document.values().expires);
+    for digest in documents.map(|document| *document.signed().digest()).collect::<Vec<_>>() {
+        plan.add_values(store, &digest)?;
+    }
     let proofs = Proofs::of(store, plan.leaves.values().copied().collect())?;
     plan.grounds(store, &proofs)
 }
@@ -43,6 +48,11 @@ pub(crate) fn receipt(store: &Store, run: &Digest, record: &RunRecord, now: Time
     plan.add::<Enrolment>(store, &held.enrolment)?;
     plan.add::<Released>(store, &held.released)?;
     plan.add::<Addressed<ResultStatement>>(store, &outcome.result)?;
+    // Those on which the release stood, whatever became of them since.
+    let (released, _) = store.statement::<Released>(&held.released)?.ok_or_else(missing)?;
+    for digest in &released.value().reference_values {
+        plan.add_values(store, digest)?;
+    }
     plan.forget_rotations_after(&held.released);
     let proofs = Proofs::of(store, plan.leaves.values().copied().collect())?;
     Ok(Receipt {
@@ -96,6 +106,8 @@ struct Plan {
     in_force: Digest,
     /// The consents and offers that the statement of force names.
     named: BTreeSet<Digest>,
+    /// The auditors' documents that it shows.
+    reference_values: BTreeSet<Digest>,
     leaves: BTreeMap<Digest, u64>,
 }
 
@@ -110,12 +122,18 @@ impl Plan {
         for digest in named.iter().chain(rotations) {
             leaves.insert(*digest, known.leaf(digest).ok_or_else(missing)?);
         }
-        Ok(Plan { known, run: *run, in_force, named, leaves })
+        Ok(Plan { known, run: *run, in_force, named, reference_values: BTreeSet::new(), leaves })
     }
 
     fn add<T: Predicate>(&mut self, store: &Store, digest: &Digest) -> Result<(), Refusal> {
         let (_, leaf) = store.statement::<T>(digest)?.ok_or_else(missing)?;
         self.leaves.insert(*digest, leaf.ok_or_else(missing)?);
+        Ok(())
+    }
+
+    fn add_values(&mut self, store: &Store, digest: &Digest) -> Result<(), Refusal> {
+        self.add::<ReferenceValues>(store, digest)?;
+        self.reference_values.insert(*digest);
         Ok(())
     }
 
@@ -137,6 +155,11 @@ impl Plan {
             consents: consents.map(|digest| self.logged(store, proofs, digest)).collect::<Result<_, _>>()?,
             offers: offers.map(|digest| self.logged(store, proofs, digest)).collect::<Result<_, _>>()?,
             rotations: rotations.map(|digest| self.logged(store, proofs, digest)).collect::<Result<_, _>>()?,
+            reference_values: self
+                .reference_values
+                .iter()
+                .map(|digest| self.logged(store, proofs, digest))
+                .collect::<Result<_, _>>()?,
             in_force: self.logged(store, proofs, &self.in_force)?,
             run: self.logged(store, proofs, &self.run)?,
             checkpoint: proofs.checkpoint.clone(),

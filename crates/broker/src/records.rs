@@ -48,6 +48,10 @@ pub(crate) mod table {
     pub(crate) const OFFER_RUNS: Table = Table::new("offer-runs");
     /// What is revoked ‖ revocation.
     pub(crate) const REVOCATIONS: Table = Table::new("revocations");
+    /// Auditor ‖ agreement that names them.
+    pub(crate) const AUDITORS: Table = Table::new("auditors");
+    /// Auditor ‖ their document.
+    pub(crate) const REFERENCE_VALUES: Table = Table::new("reference-values");
     /// Key that ended → rotation.
     pub(crate) const ROTATED_FROM: Table = Table::new("rotated-from");
     /// Key that took its place → rotation.

@@ -4,7 +4,7 @@
 //! code and the code's own sentence, so that it cannot find out step by step what would pass.
 
 use agreement::{in_force::NotInForce, keys::RotationError, permit::RunRefusal, shape::ShapeError};
-use attest::AppraisalError;
+use attest::{AppraisalError, reference::VouchError};
 use envelope::statement::AddressError;
 use wire::{Code, messages::Problem, signature::SignatureError};
 
@@ -64,6 +64,9 @@ pub enum Refusal {
     /// The Evidence was refused.
     #[error("the worker's Evidence was refused: {}", words(.0))]
     Evidence(AppraisalError),
+    /// The Evidence is as it should be, and too few auditors vouch for it.
+    #[error("{0}")]
+    NotVouched(VouchError),
     /// The three things that a release needs do not fit one another.
     #[error("{}", words(.0))]
     Release(ReleaseRefusal),
@@ -122,6 +125,7 @@ impl Refusal {
             Refusal::Evidence(AppraisalError::Restarted { .. } | AppraisalError::NotEnrolled { .. })
             | Refusal::NotEnrolled => Code::NotEnrolled,
             Refusal::Evidence(_) | Refusal::Release(_) => Code::EvidenceRefused,
+            Refusal::NotVouched(_) => Code::NotVouched,
             Refusal::LeaseEnded => Code::LeaseEnded,
             Refusal::WrongPhase => Code::WrongPhase,
             Refusal::RateLimited => Code::RateLimited,
@@ -171,6 +175,7 @@ fn short(code: Code) -> &'static str {
         Code::NotInForce => "the agreement is not in force",
         Code::RunNotAdmitted => "the agreement does not admit the run",
         Code::EvidenceRefused => "the Evidence was refused; the owners are told why",
+        Code::NotVouched => "too few auditors vouch for this worker; the owners are told which",
         Code::NotEnrolled => "the attestation key is not enrolled, or its TPM was reset since\nhint: enrol it again",
         Code::LeaseEnded => "the lease is not live",
         Code::WrongPhase => "the run is in another phase",

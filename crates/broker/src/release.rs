@@ -1,7 +1,7 @@
 //! The decision to release keys: the heart, on one screen.
 //!
 //! Whoever calls [`release`] holds three things that only checks can make: an agreement in force, an Attestation Result that the
-//! worker earned, and the proof that the run stands in the log. What is left to decide is that they speak of one another: this
+//! worker earned and that auditors vouch for where the agreement asks for them, and the proof that the run stands in the log. What is left to decide is that they speak of one another: this
 //! agreement, this run, this worker's keys, this moment. Then the keys of the agreed columns are derived, and of no others, and
 //! wrapped to the very encapsulation key that the Evidence was bound to.
 //!
@@ -16,8 +16,8 @@ use agreement::{
     permit::{Input, RunRefusal},
 };
 use attest::{
-    AttestationResult,
     binding::{BindingParts, Purpose},
+    reference::Vouched,
 };
 use envelope::{
     Digest,
@@ -101,9 +101,10 @@ pub enum ReleaseRefusal {
 pub fn release(
     request: &Request<'_>,
     agreement: &InForce<Agreement>,
-    worker: &AttestationResult,
+    worker: &Vouched,
     run: &Included<RequestedRun>,
 ) -> Result<WrappedKeys, ReleaseRefusal> {
+    let (worker, vouched_until) = (worker.result(), worker.until());
     let permitted = agreement.permit(&request.run.0, request.now).map_err(ReleaseRefusal::Run)?;
     if run.opening().record != *permitted.run() {
         return Err(ReleaseRefusal::OtherRun);
@@ -131,7 +132,7 @@ pub fn release(
     }
     let wrapped = wrap(keys, request, permitted.run(), worker.binding())?;
     let lease = SignedDuration::from_secs(permitted.release().lease_seconds.into());
-    let lasts = lease.min(permitted.expires().duration_since(request.now));
+    let lasts = lease.min(permitted.expires().min(vouched_until).duration_since(request.now));
     Ok(WrappedKeys { wrapped, columns, lasts })
 }
 
@@ -146,7 +147,7 @@ impl WrappedKeys {
         &self.columns
     }
 
-    /// How long the lease lasts: as agreed, and not beyond the agreement.
+    /// How long the lease lasts: as agreed, and beyond neither the agreement nor the auditors' word.
     pub const fn lasts(&self) -> SignedDuration {
         self.lasts
     }

@@ -21,6 +21,7 @@ use agreement::{
 use attest::{
     Endorsements, Evidence, Verifier,
     binding::{BindingParts, ChannelKeys, Purpose},
+    reference::Vouched,
 };
 use envelope::{
     Digest, canonical,
@@ -172,7 +173,7 @@ impl Broker {
                 Err(refusal) => return Err(self.hinder(&release, refusal).await),
                 Ok(decided) => decided,
             };
-            let lasts = lasts(&decided.permitted, now);
+            let lasts = lasts(&decided.permitted, &decided.result, now);
             let (run, keys, challenge) = (release.run, decided.binding.keys.clone(), decided.challenge);
             let renewed = self.store.commit(move |tx| -> Result<bool, Refusal> {
                 if tx.standing_version()? != version {
@@ -278,8 +279,8 @@ impl Broker {
         Ok(Accepted { statement: run, leaf: place.await? })
     }
 
-    /// Everything that must hold before keys leave or a lease goes on: challenge, certificate, enrolment, agreement, run and
-    /// Evidence, in this order.
+    /// Everything that must hold before keys leave or a lease goes on: challenge, certificate, enrolment, agreement, run,
+    /// Evidence and the auditors' word on it, in this order.
     fn decide(
         &self,
         request: &ReleaseRequest,
@@ -312,6 +313,7 @@ impl Broker {
         let policy = &in_force.agreement().workers;
         let result = Verifier::appraise(&request.evidence, &Endorsements::tpm(enrolled), &binding.bind(), policy, now)
             .map_err(Refusal::Evidence)?;
+        let result = Vouched::check(result, policy, &known.reference_values).map_err(Refusal::NotVouched)?;
         Ok(Decided {
             known,
             in_force,
@@ -336,11 +338,12 @@ impl Broker {
             run: request.run,
             agreement: *decided.in_force.digest(),
             columns: keys.columns().clone(),
-            binding: *decided.result.binding(),
+            binding: *decided.result.result().binding(),
             evidence,
             enrolment: request.enrolment,
             lease,
             appraised: now,
+            reference_values: decided.result.documents(),
         };
         let released =
             Signed::sign(released, &self.keys.signing).map_err(|_| Refusal::Internal("a release cannot be signed"))?;
@@ -396,8 +399,14 @@ impl Broker {
 
     /// Keeps the full reason for the owners. The run goes on waiting: another worker may do better.
     async fn hinder(&self, request: &ReleaseRequest, refusal: Refusal) -> Refusal {
-        let told =
-            matches!(refusal, Refusal::Evidence(_) | Refusal::Release(_) | Refusal::NotInForce(_) | Refusal::Run(_));
+        let told = matches!(
+            refusal,
+            Refusal::Evidence(_)
+                | Refusal::NotVouched(_)
+                | Refusal::Release(_)
+                | Refusal::NotInForce(_)
+                | Refusal::Run(_)
+        );
         if told {
             let hindrance = RunRefusal { code: refusal.code().as_str().to_owned(), words: refusal.to_string() };
             let run = request.run;
@@ -516,7 +525,7 @@ struct Decided {
     run: RequestedRun,
     leaf: u64,
     binding: BindingParts,
-    result: attest::AttestationResult,
+    result: Vouched,
     challenge: crate::challenge::Recognised,
 }
 
@@ -550,8 +559,9 @@ fn deposits(store: &Store, permitted: &Permitted) -> Result<BTreeMap<Digest, Tab
     Ok(deposits)
 }
 
-fn lasts(permitted: &Permitted, now: Timestamp) -> SignedDuration {
-    SignedDuration::from_secs(permitted.release().lease_seconds.into()).min(permitted.expires().duration_since(now))
+fn lasts(permitted: &Permitted, worker: &Vouched, now: Timestamp) -> SignedDuration {
+    let end = permitted.expires().min(worker.until());
+    SignedDuration::from_secs(permitted.release().lease_seconds.into()).min(end.duration_since(now))
 }
 
 fn milliseconds(duration: SignedDuration) -> u64 {
@@ -601,6 +611,10 @@ pub const FAILURES: &[(&str, &str)] = &[
     ("no-room", "the worker has no room for the sealed files"),
     ("attester-failed", "the worker's TPM failed"),
     ("keys-refused", "the released keys do not open here"),
+    (
+        "not-vouched",
+        "the worker found that it is not what the agreement asks for, or that auditors do not vouch for it",
+    ),
     ("lease-ended", "the lease ended before the run did"),
     ("inputs", "a sealed file does not open as the table of its manifest"),
     ("execution", "the computation could not be carried out"),

@@ -20,6 +20,7 @@ use agreement::{
     keys::KeyHistory,
     shape::SoundAgreement,
 };
+use attest::reference::{Provided, ReferenceValues};
 use envelope::{
     Digest, PublicKey,
     statement::{Addressed, Envelope, Predicate, Signed},
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 use receipt::AgreementInForce;
 
 use crate::{
+    auditors,
     identity::Keys,
     records::{AgreementRecord, Records, log, pair, put, table, touch},
     refusal::Refusal,
@@ -41,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) consents: Vec<Signed<Addressed<Consent>>>,
     pub(crate) offers: Vec<Signed<Addressed<Offer>>>,
     pub(crate) line: Line,
+    /// What auditors say who must vouch for workers, as far as it was not withdrawn.
+    pub(crate) reference_values: Vec<Provided>,
     revocations: Vec<Signed<Addressed<Revocation>>>,
     runs_under_offer: BTreeMap<Digest, u64>,
     deposited: BTreeSet<Digest>,
@@ -81,6 +85,7 @@ impl Known {
             record,
             consents: Vec::new(),
             offers: Vec::new(),
+            reference_values: Vec::new(),
             revocations: Vec::new(),
             runs_under_offer: BTreeMap::new(),
             deposited: BTreeSet::new(),
@@ -102,6 +107,11 @@ impl Known {
             revocations.extend(records.digests_after(table::REVOCATIONS, what.as_bytes(), MANY)?);
         }
         known.revocations = known.statements(records, revocations)?;
+        let documents = auditors::documents(records, &known.record.agreement)?;
+        for document in known.statements::<ReferenceValues>(records, documents)? {
+            let altered = |_| StoreError::Altered(table::STATEMENTS.name().to_owned());
+            known.reference_values.push(Provided::new(document).map_err(altered)?);
+        }
         for offer in &known.offers {
             known.runs_under_offer.insert(*offer.digest(), runs_under(records, offer.digest())?);
         }

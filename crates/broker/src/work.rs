@@ -76,7 +76,7 @@ impl Broker {
                 continue;
             }
             if self.claims.claim(&run, enrolment) {
-                return Ok(Some(WorkOrder { run, grounds: receipts::grounds(&self.store, &run, &record)? }));
+                return Ok(Some(WorkOrder { run, grounds: receipts::grounds(&self.store, &run, &record, now)? }));
             }
         }
         Ok(None)

@@ -52,6 +52,7 @@ async fn h7_canaries_sent_to_every_endpoint_stand_in_no_log_and_no_metric() {
         path::CONSENTS,
         path::DEPOSITS,
         path::OFFERS,
+        path::REFERENCE_VALUES,
         path::REVOCATIONS,
         path::ROTATIONS,
         path::AGREEMENTS,

@@ -63,7 +63,7 @@ async fn from_proposal_to_receipt() {
     let receipt: Receipt = party.get(&run_path(path::RECEIPT, &run), reader).await.unwrap();
     let anchors = receipt::Anchors { agreement: Some(room.digest()), ..Default::default() };
     let verified = receipt::verify(&receipt, &anchors, Some(&Digest::of(b"a sealed result")));
-    assert_eq!(verified.unwrap().steps().len(), 10);
+    assert_eq!(verified.unwrap().steps().len(), 11);
 
     let records: Records = party.get(path::RECORDS, reader).await.unwrap();
     let kinds: Vec<&str> = records.records.iter().map(|record| record.kind.as_str()).collect();

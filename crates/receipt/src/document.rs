@@ -36,6 +36,9 @@ pub struct Grounds {
     pub offers: Vec<Logged>,
     /// Signed rotations of keys of its parties, in order.
     pub rotations: Vec<Logged>,
+    /// Signed Reference Values of auditors, where the agreement asks that they vouch for the worker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reference_values: Vec<Logged>,
     /// The broker's statement that the agreement is in force.
     pub in_force: Logged,
     /// The run as its requester signed it.

@@ -12,6 +12,10 @@ use agreement::{
     in_force::{Facts, Ground, InForce, NotInForce},
     permit::{Permitted, RunRefusal},
 };
+use attest::{
+    AttestationResult,
+    reference::{Provided, ProvidedError, ReferenceValues, VouchError, Vouched},
+};
 use envelope::{
     Digest, PublicKey,
     statement::{Addressed, Predicate, Signed, StatementError},
@@ -77,6 +81,12 @@ pub enum GroundsError {
     /// A consent or offer on which nothing stands.
     #[error("a {0} is shown on which the agreement does not stand")]
     Stray(&'static str),
+    /// A document that gives no Reference Values.
+    #[error("a document of an auditor does not hold")]
+    Provided(#[source] ProvidedError),
+    /// Too few auditors vouch for the worker.
+    #[error("the auditors' word on the worker is not enough")]
+    NotVouched(#[source] VouchError),
     /// The log's order is not that of cause and effect.
     #[error("the log has {later} before {earlier}")]
     Order {
@@ -126,6 +136,27 @@ pub fn check_grounds(grounds: &Grounds, at: Timestamp) -> Result<CheckedGrounds,
     let consents = consents.into_iter().map(|(statement, _)| statement).collect();
     let rotation_leaves = rotations.into_iter().map(|(_, leaf)| leaf).collect();
     Ok(CheckedGrounds { in_force, permitted, run, run_leaf, rotation_leaves, checkpoint, consents })
+}
+
+/// Holds the worker's Attestation Result against the auditors' documents beside the grounds, under the agreement's policy and at the time of the
+/// appraisal. The leaves are those of all documents that are shown; whether each of them counts is in the answer.
+///
+/// # Errors
+/// A document that does not hold or is not in the log, or too few auditors who vouch.
+pub fn check_vouched(
+    grounds: &Grounds,
+    checked: &CheckedGrounds,
+    result: AttestationResult,
+) -> Result<(Vouched, Vec<Included>), GroundsError> {
+    let what = "document of an auditor";
+    let (mut documents, mut leaves) = (Vec::new(), Vec::new());
+    for (signed, leaf) in logged_all::<ReferenceValues>(&grounds.reference_values, &checked.checkpoint, what)? {
+        documents.push(Provided::new(signed).map_err(GroundsError::Provided)?);
+        leaves.push(leaf);
+    }
+    let policy = &checked.in_force.agreement().workers;
+    let vouched = Vouched::check(result, policy, &documents).map_err(GroundsError::NotVouched)?;
+    Ok((vouched, leaves))
 }
 
 impl CheckedGrounds {

@@ -13,7 +13,7 @@ mod statements;
 mod verify;
 
 pub use document::{Attested, Format, Grounds, Logged, Receipt};
-pub use grounds::{CheckedGrounds, GroundsError, check_grounds};
+pub use grounds::{CheckedGrounds, GroundsError, check_grounds, check_vouched};
 pub use statements::{
     AgreementInForce, Released, SecretDestroyed, SecretPolicySet, SecretReleased, SecretStored, opening,
 };

@@ -42,6 +42,9 @@ pub struct Released {
     pub lease: Bytes32,
     /// The time that was given to the appraisal, by the broker's clock.
     pub appraised: Timestamp,
+    /// The statement digests of the auditors' documents on which it stands, where the agreement asks for any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reference_values: BTreeSet<Digest>,
 }
 
 /// A secret is in the broker's custody. Neither the secret nor its digest is in the log, which forgets nothing.

@@ -11,6 +11,7 @@
 //!  8. the worker signed the result with the key that its Evidence binds, under the lease of that release
 //!  9. the rules are those whose digest the worker signed
 //! 10. the result file, where one is given, is the one that was signed
+//! 11. as many auditors as the agreement asks for vouched for what the Evidence shows, in documents that the log had before the release
 //!
 //! What rests on more than the file is told with each step.
 
@@ -21,6 +22,7 @@ use agreement::{
 use attest::{
     AppraisalError, AttestationResult, Endorsements, Tier, Verifier,
     binding::Purpose,
+    reference::{Vouched, Voucher},
     tpm::{EnrolledAk, Enrolment},
 };
 use envelope::{
@@ -32,7 +34,7 @@ use tlog::{Included, Rollback};
 
 use crate::{
     CheckedGrounds, GroundsError, Receipt, Released,
-    grounds::{check_grounds, in_order, logged},
+    grounds::{check_grounds, check_vouched, in_order, logged},
 };
 
 /// What the verifier trusts beforehand, and wants this receipt to be about. What is left empty is taken from the receipt, and the
@@ -61,7 +63,7 @@ pub struct Step {
 pub struct VerifiedReceipt {
     steps: Vec<Step>,
     grounds: CheckedGrounds,
-    attestation: AttestationResult,
+    vouched: Vouched,
     result: ResultStatement,
 }
 
@@ -173,7 +175,8 @@ pub fn verify(receipt: &Receipt, anchors: &Anchors, output: Option<&Digest>) -> 
         Ok(((), "the rules in the receipt are those that the worker applied".to_owned()))
     })?;
     book.step(10, "output", || check_output(&result, output))?;
-    Ok(VerifiedReceipt { steps: book.steps, grounds, attestation, result })
+    let vouched = book.step(11, "auditors", || check_auditors(receipt, &grounds, attestation, &released, &leaf))?;
+    Ok(VerifiedReceipt { steps: book.steps, grounds, vouched, result })
 }
 
 impl VerifiedReceipt {
@@ -189,7 +192,12 @@ impl VerifiedReceipt {
 
     /// The worker's Attestation Result, earned anew.
     pub const fn attestation(&self) -> &AttestationResult {
-        &self.attestation
+        self.vouched.result()
+    }
+
+    /// The auditors who vouch for it.
+    pub fn vouchers(&self) -> &[Voucher] {
+        self.vouched.vouchers()
     }
 
     /// What the worker said of the result.
@@ -204,7 +212,7 @@ impl VerifiedReceipt {
 
     /// The weakest thing that the receipt stands on, in words, where it is weaker than hardware.
     pub fn caution(&self) -> Option<&'static str> {
-        (self.attestation.tier() == Tier::SoftwareTpm).then_some(Tier::SoftwareTpm.words())
+        (self.attestation().tier() == Tier::SoftwareTpm).then_some(Tier::SoftwareTpm.words())
     }
 }
 
@@ -387,6 +395,39 @@ fn check_result(
     in_order(released_leaf, "the release", &leaf, "the result").map_err(grounds_error)?;
     let words = format!("the worker signed the result {} with the key that its Evidence binds", stated.output);
     Ok((stated.clone(), words))
+}
+
+/// Step 11. The documents that are shown are those on which the release stood, no more and no fewer.
+fn check_auditors(
+    receipt: &Receipt,
+    grounds: &CheckedGrounds,
+    attestation: AttestationResult,
+    released: &Signed<Released>,
+    released_leaf: &Included,
+) -> Result<(Vouched, String), Reason> {
+    let (vouched, leaves) = check_vouched(&receipt.grounds, grounds, attestation).map_err(grounds_error)?;
+    let counted = vouched.documents();
+    if counted.len() != leaves.len() {
+        return Err(grounds_error(GroundsError::Stray("document of an auditor")));
+    }
+    if counted != released.value().reference_values {
+        return Err(Reason::Released("it rests on other documents of auditors"));
+    }
+    for leaf in &leaves {
+        in_order(leaf, "a document of an auditor", released_leaf, "the release").map_err(grounds_error)?;
+    }
+    let Some(rule) = receipt.grounds.agreement.workers.auditors() else {
+        return Ok((vouched, "the agreement asks for no auditor's word on the worker".to_owned()));
+    };
+    let vouchers = vouched.vouchers().iter().map(|voucher| format!("{} until {}", voucher.auditor, voucher.until));
+    let words = format!(
+        "as the agreement asks, {} of {} auditors vouch for what the worker measured, in documents that were in the log before the release: \
+         {}. That they withdrew none before rests on the attested broker",
+        rule.required,
+        rule.keys.len(),
+        vouchers.collect::<Vec<_>>().join(", "),
+    );
+    Ok((vouched, words))
 }
 
 fn check_output(result: &ResultStatement, output: Option<&Digest>) -> Result<((), String), Reason> {

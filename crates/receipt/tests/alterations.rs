@@ -39,6 +39,7 @@ fn a_receipt_in_which_everything_is_right_verifies() {
         "result",
         "rules",
         "output",
+        "auditors",
     ];
     assert_eq!(steps, (1..).zip(names).collect::<Vec<_>>());
     assert_eq!(verified.rollback(), tlog::Rollback::NotWitnessed);

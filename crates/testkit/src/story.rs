@@ -7,6 +7,7 @@ use attest::{
     Evidence, TpmEvidence,
     binding::{BindingParts, ChannelKeys, Purpose},
     events::Event,
+    reference::ReferenceValues,
     tpm::Enrolment,
 };
 use envelope::{
@@ -30,6 +31,8 @@ pub enum Slot {
     Offer(usize),
     /// A rotation.
     Rotation(usize),
+    /// A document of an auditor.
+    Values(usize),
     /// The statement of force.
     InForce,
     /// The run.
@@ -57,6 +60,8 @@ pub struct Twists {
     pub offers: fn(&Room, &mut Said<Addressed<Offer>>),
     /// Rotations.
     pub rotations: fn(&Room, &mut Said<Addressed<Rotation>>),
+    /// Documents of auditors and their signers. None by default, as the agreement asks for none.
+    pub values: fn(&Room, &mut Said<ReferenceValues>),
     /// The statement of force and its signer.
     pub in_force: fn(&Room, &mut AgreementInForce, &mut SigningKey),
     /// The run and its signer.
@@ -87,6 +92,7 @@ impl Default for Twists {
             consents: |_, _, _| {},
             offers: |_, _| {},
             rotations: |_, _| {},
+            values: |_, _| {},
             in_force: |_, _, _| {},
             run: |_, _, _| {},
             enrolment: |_, _, _| {},
@@ -117,16 +123,20 @@ impl Room {
         (twists.agreement)(self, &mut agreement);
         let digest = agreement.digest().unwrap();
         let (consents, offers, rotations) = self.grounds(twists, &agreement, &digest);
+        let mut values = Vec::new();
+        (twists.values)(self, &mut values);
+        let values = entries(values);
         let in_force = self.in_force(twists, &digest, &consents, &offers);
         let run = self.run(twists, &digest, &manifests);
         let enrolment = self.enrolment(twists);
         let (evidence, binding) = self.evidence_of(twists, &digest, &run.digest);
-        let (released, result) = self.end(twists, &digest, &run, &enrolment, &evidence, &binding, &manifests);
+        let (released, result) = self.end(twists, &digest, &run, &enrolment, &evidence, &binding, &manifests, &values);
 
         let mut order = vec![Slot::Other, Slot::Enrolment];
         order.extend((0..rotations.len()).map(Slot::Rotation));
         order.extend((0..consents.len()).map(Slot::Consent));
         order.extend((0..offers.len()).map(Slot::Offer));
+        order.extend((0..values.len()).map(Slot::Values));
         order.extend([Slot::Other, Slot::InForce, Slot::Run, Slot::Released, Slot::Other, Slot::Result, Slot::Other]);
         (twists.order)(&mut order);
         let mut entries: BTreeMap<Slot, &Entry> = BTreeMap::from([
@@ -139,6 +149,7 @@ impl Room {
         entries.extend(consents.iter().enumerate().map(|(index, entry)| (Slot::Consent(index), entry)));
         entries.extend(offers.iter().enumerate().map(|(index, entry)| (Slot::Offer(index), entry)));
         entries.extend(rotations.iter().enumerate().map(|(index, entry)| (Slot::Rotation(index), entry)));
+        entries.extend(values.iter().enumerate().map(|(index, entry)| (Slot::Values(index), entry)));
         let log = Log::of(&order, &entries, &(twists.log)(self));
         let all = |of: fn(usize) -> Slot, entries: &[Entry]| {
             entries.iter().enumerate().map(|(index, entry)| log.logged(of(index), entry)).collect::<Vec<_>>()
@@ -151,6 +162,7 @@ impl Room {
                 consents: all(Slot::Consent, &consents),
                 offers: all(Slot::Offer, &offers),
                 rotations: all(Slot::Rotation, &rotations),
+                reference_values: all(Slot::Values, &values),
                 in_force: log.logged(Slot::InForce, &in_force),
                 run: log.logged(Slot::Run, &run),
                 checkpoint: log.checkpoint.clone(),
@@ -259,6 +271,7 @@ impl Room {
         evidence: &TpmEvidence,
         binding: &BindingParts,
         manifests: &[Entry],
+        values: &[Entry],
     ) -> (Entry, Entry) {
         let columns = [["arm", "patient"], ["died", "patient"]].map(|names| BTreeSet::from(names.map(str::to_owned)));
         let lease = fixed("lease");
@@ -271,6 +284,7 @@ impl Room {
             enrolment: enrolment.digest,
             lease,
             appraised: now(),
+            reference_values: values.iter().map(|entry| entry.digest).collect(),
         };
         let mut key = self.broker.clone();
         (twists.released)(self, &mut released, &mut key);

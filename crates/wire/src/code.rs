@@ -31,6 +31,8 @@ pub enum Code {
     RunNotAdmitted,
     /// The Evidence was refused.
     EvidenceRefused,
+    /// The Evidence passed, and too few of the auditors vouch for it whom the agreement asks for.
+    NotVouched,
     /// The attestation key is not enrolled, or its TPM was reset since.
     NotEnrolled,
     /// The lease is not live.
@@ -60,6 +62,7 @@ pub const TABLE: &[(Code, &str, u16)] = &[
     (Code::NotInForce, "not-in-force", 403),
     (Code::RunNotAdmitted, "run-not-admitted", 403),
     (Code::EvidenceRefused, "evidence-refused", 403),
+    (Code::NotVouched, "not-vouched", 403),
     (Code::NotEnrolled, "not-enrolled", 403),
     (Code::LeaseEnded, "lease-ended", 403),
     (Code::WrongPhase, "wrong-phase", 409),

@@ -38,6 +38,8 @@ pub mod path {
     pub const REVOCATIONS: &str = "/v1/revocations";
     /// POST a signed `Addressed<Rotation>` → [`super::Accepted`].
     pub const ROTATIONS: &str = "/v1/rotations";
+    /// POST a signed `Addressed<ReferenceDeposit>` → [`super::Accepted`]; anyone who has the auditor's document.
+    pub const REFERENCE_VALUES: &str = "/v1/reference-values";
     /// GET [`super::AgreementStatus`]; a party to it.
     pub const AGREEMENT: &str = "/v1/agreements/{digest}";
     /// GET `Vec<AgreementStatus>`: those of the asking party.

@@ -1,4 +1,4 @@
-//! What parties say to the broker: propose, consent, deposit a key, revoke, rotate. Each travels [`Addressed`] and signed.
+//! What parties say to the broker: propose, consent, deposit a key, bring an auditor's word, revoke, rotate. Each travels [`Addressed`] and signed.
 //!
 //! [`Addressed`]: envelope::statement::Addressed
 
@@ -42,6 +42,14 @@ pub struct Deposit {
     pub key: Wrapped,
 }
 
+/// Brings an auditor's Reference Values ([`attest::reference::ReferenceValues`]) to the broker. Whoever has the document may: it says itself whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceDeposit {
+    /// As the auditor signed it.
+    pub document: Envelope,
+}
+
 /// Ends something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +70,8 @@ pub enum Revoked {
     Offer(Digest),
     /// A dataset version, by its owner: its manifest's statement digest.
     Manifest(Digest),
+    /// An auditor's Reference Values, by the auditor: their statement digest.
+    ReferenceValues(Digest),
 }
 
 /// Replaces a party's keys. The old key signs the statement and the new one the acceptance in it: an identity is public, so without
@@ -112,7 +122,10 @@ impl Revoked {
     /// The digest of what is revoked.
     pub const fn digest(&self) -> &Digest {
         match self {
-            Revoked::Agreement(digest) | Revoked::Offer(digest) | Revoked::Manifest(digest) => digest,
+            Revoked::Agreement(digest)
+            | Revoked::Offer(digest)
+            | Revoked::Manifest(digest)
+            | Revoked::ReferenceValues(digest) => digest,
         }
     }
 }
@@ -139,6 +152,14 @@ impl Predicate for Deposit {
 
     fn subject(&self) -> Subject {
         Subject { name: "manifest".to_owned(), digest: Digest::of(self.manifest.payload.as_bytes()) }
+    }
+}
+
+impl Predicate for ReferenceDeposit {
+    const TYPE: &'static str = "urn:glovebox:reference-deposit:v1";
+
+    fn subject(&self) -> Subject {
+        Subject { name: "reference-values".to_owned(), digest: Digest::of(self.document.payload.as_bytes()) }
     }
 }
 

@@ -15,7 +15,7 @@ pub use agreement::{
     Agreement, BrokerTerms, Charge, Computation, DatasetSource, DatasetTerms, Engine, PartyTerms, ReleaseTerms,
     WitnessTerms,
 };
-pub use consent::{Consent, Deposit, Proposal, Revocation, Revoked, Rotation};
+pub use consent::{Consent, Deposit, Proposal, ReferenceDeposit, Revocation, Revoked, Rotation};
 pub use manifest::{Column, ColumnRule, ColumnType, Contents, DatasetId, Manifest, SealedFile, SeriesId, TableRules};
 pub use offer::Offer;
 pub use party::{Identity, IdentityError};

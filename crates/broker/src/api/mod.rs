@@ -50,6 +50,7 @@ pub(crate) const ENDPOINTS: &[(&str, &str)] = &[
     (path::OFFERS, "post"),
     (path::REVOCATIONS, "post"),
     (path::ROTATIONS, "post"),
+    (path::REFERENCE_VALUES, "post"),
     (path::AGREEMENTS, "get"),
     (path::AGREEMENT, "get"),
     (path::RUNS, "post"),
@@ -102,6 +103,7 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
         .route(path::OFFERS, post(parties::offer))
         .route(path::REVOCATIONS, post(parties::revoke))
         .route(path::ROTATIONS, post(parties::rotate))
+        .route(path::REFERENCE_VALUES, post(parties::reference_values))
         .route(path::AGREEMENTS, get(parties::agreements))
         .route(path::AGREEMENT, get(parties::agreement))
         .route(path::RUNS, post(parties::submit))

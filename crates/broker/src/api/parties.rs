@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agreement::documents::{Consent, Deposit, Offer, Proposal, Revocation, Rotation, Run};
+use agreement::documents::{Consent, Deposit, Offer, Proposal, ReferenceDeposit, Revocation, Rotation, Run};
 use axum::{
     extract::{Path, Query, State},
     http::header,
@@ -19,6 +19,7 @@ use wire::messages::{Accepted, AgreementStatus, Records, RunStatus};
 
 use super::{Answer, Asker, Document, Failure, digest};
 use crate::{
+    auditors,
     identity::Keys,
     parties as decide, receipts,
     records::{Records as _, table},
@@ -78,6 +79,14 @@ pub(super) async fn rotate(
     Document(envelope): Document<Envelope>,
 ) -> Answered<Accepted> {
     effect::<Rotation, _>(&broker, envelope, decide::rotate).await
+}
+
+/// Brings an auditor's document.
+pub(super) async fn reference_values(
+    State(broker): State<Arc<Broker>>,
+    Document(envelope): Document<Envelope>,
+) -> Answered<Accepted> {
+    effect::<ReferenceDeposit, _>(&broker, envelope, auditors::admit).await
 }
 
 /// Asks for a run.

@@ -6,7 +6,8 @@
 //! 2. the broker's Evidence passes the agreement's policy, with the attestation key that the parties' consents name;
 //! 3. the query passes the rules, and reads no column that the agreement does not record ([`crate::sql`]);
 //! 4. the ciphertext is exactly the manifests' files;
-//! 5. the run is measured into the TPM, and Evidence bound to this connection, agreement and run earns the keys;
+//! 5. the run is measured into the TPM, and Evidence bound to this connection, agreement and run earns the keys, which
+//!    stay wrapped until the worker's own check finds that auditors vouch for that Evidence where the agreement asks for them;
 //! 6. the query runs under a lease; when the lease is not renewed in time, keys and answer are dropped;
 //! 7. the result is sealed to the recipients that the agreement names, signed by the attested key, and given to the broker alone.
 //!

@@ -7,14 +7,19 @@ use std::{
 };
 
 use agreement::documents::ResultStatement;
-use attest::binding::{BindingParts, ChannelKeys, Purpose};
+use attest::{
+    Endorsements, Verifier,
+    binding::{BindingParts, ChannelKeys, Purpose},
+    reference::Vouched,
+    tpm::EnrolledAk,
+};
 use envelope::{
     Digest, canonical,
     statement::{Addressed, Envelope, Signed},
     text::{Bytes, Bytes32},
 };
 use jiff::{SignedDuration, Timestamp};
-use receipt::{CheckedGrounds, Enrolment, Released, check_grounds};
+use receipt::{CheckedGrounds, Enrolment, Grounds, Released, check_grounds, check_vouched};
 use wire::{
     attested::{AttestedBroker, BrokerError},
     client::{Broker, ClientError, HEARTBEAT},
@@ -40,7 +45,7 @@ pub struct Session<'a> {
     machine: &'a Machine,
     broker: Broker,
     description: BrokerDescription,
-    enrolment: Digest,
+    enrolment: Signed<Enrolment>,
 }
 
 /// Why a session ended.
@@ -68,6 +73,10 @@ enum RunFailure {
     Broker(#[source] BrokerError),
     #[error("the broker's attestation key is not the one that the parties activated")]
     BrokerKey,
+    #[error("auditors do not vouch for this worker as the agreement asks")]
+    NotVouched(#[source] receipt::GroundsError),
+    #[error("by its own appraisal this worker is not what the agreement asks for")]
+    Appraisal(#[source] attest::AppraisalError),
     #[error("the query does not pass the rules")]
     Rules,
     #[error("the query reads columns that the agreement does not record")]
@@ -92,9 +101,10 @@ enum RunFailure {
     Client(#[from] ClientError),
 }
 
-/// Keys that were released, and until when.
+/// Keys that were released, to a worker for which auditors vouch where they must, and until when.
 struct Held {
     keys: Keys,
+    _vouched: Vouched,
     lease: Lease,
     deadline: Instant,
     binding: BindingParts,
@@ -119,7 +129,7 @@ impl<'a> Session<'a> {
     /// [`SessionError`].
     pub async fn serve(&mut self) -> Result<(), SessionError> {
         loop {
-            let question = NextRun { enrolment: self.enrolment };
+            let question = NextRun { enrolment: *self.enrolment.digest() };
             let order: Option<WorkOrder> = self.broker.post(path::WORKER_NEXT, &question).await?;
             let Some(order) = order else { continue };
             tracing::info!(run = %order.run.short(), "run taken");
@@ -146,7 +156,7 @@ impl<'a> Session<'a> {
         let inputs = self.beating(fetch_all(&grounds, &folder)).await??;
 
         self.machine.attester.extend_run(&order.run)?;
-        let mut held = self.release(&grounds).await?;
+        let mut held = self.release(&grounds, &order.grounds).await?;
         *lease = Some(held.lease.id);
         let rules = engine::rules(&plan)?;
         let plan_digest = plan.digest();
@@ -164,8 +174,9 @@ impl<'a> Session<'a> {
         if grounds.broker_aks().iter().all(|ak| ak == attested.ak()) { Ok(()) } else { Err(RunFailure::BrokerKey) }
     }
 
-    /// Step 5: Evidence for this run on this connection, against the keys.
-    async fn release(&mut self, grounds: &CheckedGrounds) -> Result<Held, RunFailure> {
+    /// Step 5: Evidence for this run on this connection, against the keys. They stay wrapped until the worker has itself found that the auditors
+    /// whom the agreement asks for vouch for what it measured.
+    async fn release(&mut self, grounds: &CheckedGrounds, shown: &Grounds) -> Result<Held, RunFailure> {
         let permitted = grounds.permitted();
         let purpose = Purpose::WorkerRelease { agreement: *permitted.agreement(), run: *permitted.run() };
         let (request, binding) = self.evidence(ChallengeUse::WorkerRelease, purpose, grounds).await?;
@@ -173,6 +184,7 @@ impl<'a> Session<'a> {
         let released: ReleasedKeys = self.broker.post(path::WORKER_RELEASE, &request).await?;
         let bound = Digest::from_bytes(*binding.bind().sha256());
         self.check_released(&released, grounds, &request, &bound)?;
+        let vouched = self.vouched(grounds, shown, &request, &binding)?;
         let lease = released.lease;
         let context = Keys::context(permitted.run(), &lease.id, &bound);
         let opened = self
@@ -182,7 +194,24 @@ impl<'a> Session<'a> {
             .map_err(|_| RunFailure::Keys)?;
         let keys: Keys = serde_json::from_slice(&opened).map_err(|_| RunFailure::Keys)?;
         let deadline = deadline(asked, lease.lasts_ms, permitted.release().lease_seconds);
-        Ok(Held { keys, lease, deadline, binding, asked })
+        Ok(Held { keys, _vouched: vouched, lease, deadline, binding, asked })
+    }
+
+    /// The appraisal that the broker made and that a receipt repeats, and the auditors' word on its result.
+    fn vouched(
+        &self,
+        grounds: &CheckedGrounds,
+        shown: &Grounds,
+        request: &ReleaseRequest,
+        binding: &BindingParts,
+    ) -> Result<Vouched, RunFailure> {
+        let enrolled = EnrolledAk::vouched(&self.enrolment, self.broker.key()).map_err(RunFailure::Appraisal)?;
+        let policy = &grounds.in_force().agreement().workers;
+        let endorsements = Endorsements::tpm(enrolled);
+        let result = Verifier::appraise(&request.evidence, &endorsements, &binding.bind(), policy, Timestamp::now())
+            .map_err(RunFailure::Appraisal)?;
+        let (vouched, _) = check_vouched(shown, grounds, result).map_err(RunFailure::NotVouched)?;
+        Ok(vouched)
     }
 
     /// What the broker signed about the release is what happened here: a receipt that said anything else would not verify.
@@ -194,7 +223,18 @@ impl<'a> Session<'a> {
         bound: &Digest,
     ) -> Result<(), RunFailure> {
         let signed = Signed::<Released>::verify(&answer.released, self.broker.key()).map_err(|_| RunFailure::Keys)?;
-        let Released { run, agreement, columns, binding, evidence, enrolment, lease, appraised: _ } = signed.value();
+        // On which documents of auditors it stands is for the receipt; this worker looks at those that count by its own clock.
+        let Released {
+            run,
+            agreement,
+            columns,
+            binding,
+            evidence,
+            enrolment,
+            lease,
+            appraised: _,
+            reference_values: _,
+        } = signed.value();
         let permitted = grounds.permitted();
         let agreed: BTreeMap<_, _> =
             permitted.inputs().values().map(|input| (input.digest, input.columns.clone())).collect();
@@ -204,7 +244,7 @@ impl<'a> Session<'a> {
             && *columns == agreed
             && binding == bound
             && *evidence == shown
-            && *enrolment == self.enrolment
+            && enrolment == self.enrolment.digest()
             && *lease == answer.lease.id;
         if same { Ok(()) } else { Err(RunFailure::Keys) }
     }
@@ -299,7 +339,7 @@ impl<'a> Session<'a> {
             evidence = hardware.beneath(&evidence, &binding.bind())?;
         }
         let run = *grounds.permitted().run();
-        let request = ReleaseRequest { run, enrolment: self.enrolment, challenge, keys, evidence };
+        let request = ReleaseRequest { run, enrolment: *self.enrolment.digest(), challenge, keys, evidence };
         Ok((request, binding))
     }
 
@@ -360,6 +400,7 @@ impl RunFailure {
         match self {
             RunFailure::Grounds(_) | RunFailure::Order => "grounds-refused",
             RunFailure::Broker(_) | RunFailure::BrokerKey => "broker-refused",
+            RunFailure::NotVouched(_) | RunFailure::Appraisal(_) => "not-vouched",
             RunFailure::Rules => "rules-refused",
             RunFailure::Columns => "columns-refused",
             RunFailure::Fetch(FetchError::Unreachable) => "ciphertext-unreachable",
@@ -389,7 +430,7 @@ impl From<engine::EngineError> for RunFailure {
     }
 }
 
-async fn enrol(machine: &Machine, broker: &mut Broker) -> Result<Digest, SessionError> {
+async fn enrol(machine: &Machine, broker: &mut Broker) -> Result<Signed<Enrolment>, SessionError> {
     let claim = machine.attester.key_claim(&machine.issuers);
     let request = EnrolRequest {
         ak_public: claim.ak_public.clone(),
@@ -416,7 +457,7 @@ async fn enrol(machine: &Machine, broker: &mut Broker) -> Result<Digest, Session
     if statement.value().keys != claim {
         return Err(SessionError::Enrolment);
     }
-    Ok(*statement.digest())
+    Ok(statement)
 }
 
 fn checked_enrolment(envelope: &Envelope, broker: &Broker) -> Result<Signed<Enrolment>, SessionError> {
