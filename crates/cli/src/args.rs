@@ -102,7 +102,7 @@ impl LowArgs {
             Verb::Secret(args) => verbs::secret::run(args, &context).await,
             Verb::Up(args) => verbs::up::run(args, &context).await,
             Verb::Demo(args) => verbs::demo::run(args).await,
-            Verb::Evidence(args) => verbs::evidence::run(args, &context),
+            Verb::Evidence(args) => verbs::evidence::run(args, &context).await,
             Verb::Endorsements(args) => verbs::endorsements::run(args, &context).await,
             Verb::Doctor(args) => verbs::doctor::run(args, &context),
             Verb::Completions(args) => verbs::completions::run(args, &context),

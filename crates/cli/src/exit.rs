@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use wire::client::ClientError;
 
 use crate::{
+    evidence::reference::ImportError,
     files::FileError,
     heads::LogFault,
     home::HomeError,
@@ -263,7 +264,11 @@ impl CliError {
             },
             CliError::Demo(error) => error.status(),
             CliError::Endorsements(error) => error.status(),
-            CliError::Evidence(EvidenceError::NotGenuine(_)) => Status::Refused,
+            CliError::Evidence(
+                EvidenceError::NotGenuine(_)
+                | EvidenceError::Provided(_)
+                | EvidenceError::Import(ImportError::Corim(_)),
+            ) => Status::Refused,
             CliError::Evidence(_) => Status::Error,
             CliError::Open { source, .. } => match source {
                 BlobError::Altered | BlobError::OtherRecipients => Status::Refused,
@@ -340,6 +345,9 @@ fn run_hint(code: &str) -> &'static str {
     match code {
         "evidence-refused" => {
             "\nhint: compare the agreement's `workers` policy with what the worker's operator says it runs"
+        }
+        "not-vouched" => {
+            "\nhint: the auditor makes a document with `glovebox evidence reference`; anyone brings it with `glovebox evidence endorse`, and the run is asked for again"
         }
         "ciphertext-unreachable" => {
             "\nhint: the owner's `glovebox status` says where the sealed file must lie; the worker must be able to read it there"

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use envelope::{Digest, DigestWriter};
 use tempfile::NamedTempFile;
 
 /// Who may read a file.
@@ -136,6 +137,21 @@ pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers, taken: Taken) -
     let mut file = Unnamed::create(path, readers)?;
     file.write(bytes)?;
     file.name(taken)
+}
+
+/// The SHA-256 of a file of any size.
+pub(crate) fn digest(path: &Path) -> Result<Digest, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hash = DigestWriter::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        match buffer.get(..count) {
+            Some(bytes) if !bytes.is_empty() => hash.update(bytes),
+            Some(_) | None => return Ok(hash.finish()),
+        }
+    }
 }
 
 /// Reads a whole file of at most [`MAX_READ`] bytes; `-` is standard input.

@@ -85,6 +85,35 @@ fn refused_evidence_names_the_step_the_reason_and_a_remedy() {
 }
 
 #[test]
+fn reference_values_are_stated_of_a_program_and_of_no_corim_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (home, out) = (path("home"), path("out.reference"));
+    assert!(glovebox(&["--home", &home, "init", "--name", "auditor"]).status.success());
+    std::fs::write(folder.path().join("program"), "a program").unwrap();
+    let state = |more: &[&str]| {
+        let given = ["--json", "--home", &home, "evidence", "reference", "--out", &out, "--what", "a build"];
+        glovebox(&[given.as_slice(), more].concat())
+    };
+    let output = state(&["--program", &path("program"), "--register", "pcr8"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let registers = document["values"]["measurements"].as_object().unwrap();
+    assert_eq!(registers.keys().collect::<Vec<_>>(), ["pcr8"]);
+    // Not twice over one another, nothing without an end, and nothing that begins after it.
+    assert_eq!(state(&["--program", &path("program")]).status.code(), Some(1));
+    let over = state(&["--program", &path("program"), "--force", "--expires", "2020-01-01T00:00:00Z"]);
+    assert_ne!(over.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&over.stdout).contains("which is not after they begin"), "{over:?}");
+    let Some(corpus) = corpus() else { return };
+    let file = |name: &str| corpus.join("corim/signed-valid-tc").join(name).to_str().unwrap().to_owned();
+    let import = ["--corim", &file("corim.cbor"), "--corim-key", &file("signer.jwk"), "--platform", "psa", "--force"];
+    let expired = state(&import);
+    assert!(String::from_utf8_lossy(&expired.stdout).contains("the CoRIM is refused (expired)"), "{expired:?}");
+    let ended = state(&[import.as_slice(), &["--at", "2025-06-01T00:00:00Z"]].concat());
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("which is not after they begin"), "{ended:?}");
+}
+
+#[test]
 fn what_is_no_evidence_is_an_error_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("note.txt");

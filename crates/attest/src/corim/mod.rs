@@ -245,9 +245,13 @@ impl SignedCorim {
 impl CurrentCorim {
     /// The Reference Values of one class: by name or key of the measurement, the accepted digests in hexadecimal.
     pub fn reference_values(&self, class: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
-        let class = hex::encode(class);
+        self.reference_values_of(&hex::encode(class))
+    }
+
+    /// The same of a class as [`ReferenceTriple`] writes it.
+    pub fn reference_values_of(&self, class: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let triples = self.corim.references.iter().filter(|triple| triple.class.as_ref() == Some(&class));
+        let triples = self.corim.references.iter().filter(|triple| triple.class.as_deref() == Some(class));
         for measurement in triples.flat_map(|triple| &triple.measurements) {
             let Some(name) = measurement.name.clone().or_else(|| measurement.key.clone()) else { continue };
             values.entry(name).or_default().extend(measurement.digests.iter().map(|(_, digest)| hex::encode(digest)));
@@ -332,8 +336,10 @@ fn measurement(value: &Value<'_>) -> Result<ReferenceMeasurement, CorimError> {
         let algorithm = algorithm.integer().ok_or(CorimError::Member("digest"))?;
         digests.push((algorithm, bytes.bytes().ok_or(CorimError::Member("digest"))?.to_vec()));
     }
+    // A PSA component's id is a map of label, version and signer (draft-fdb-rats-psa-endorsements, tag 601).
+    let label = || value.at(0)?.tagged().filter(|(tag, _)| *tag == PSA_COMPONENT)?.1.at(1);
     Ok(ReferenceMeasurement {
-        key: name(value.at(0)),
+        key: name(value.at(0)).or_else(|| name(label())),
         name: values.at(11).and_then(Value::text).map(str::to_owned),
         digests,
     })
@@ -381,6 +387,7 @@ const CHOICE: [u8; 3] = [0xd9, 0x01, 0xf4];
 const SIGNED: [u8; 3] = [0xd9, 0x01, 0xf6];
 const TAGGED: [u8; 3] = [0xd9, 0x01, 0xf5];
 const COMID: u64 = 506;
+const PSA_COMPONENT: u64 = 601;
 const MAX: usize = 4 << 20;
 
 #[cfg(test)]

@@ -159,6 +159,27 @@ pub struct Appraised {
 }
 
 impl Platform {
+    /// Every one.
+    pub const ALL: [Platform; 17] = [
+        Platform::SevSnp,
+        Platform::Tdx,
+        Platform::Sgx,
+        Platform::NitroEnclave,
+        Platform::NitroTpm,
+        Platform::AzureSnp,
+        Platform::AzureTdx,
+        Platform::GcpVtpm,
+        Platform::Tpm,
+        Platform::Cca,
+        Platform::Psa,
+        Platform::NvidiaGpu,
+        Platform::NvidiaSwitch,
+        Platform::HygonCsv,
+        Platform::IbmSecureExecution,
+        Platform::Keystone,
+        Platform::RiscZero,
+    ];
+
     /// The name that documents use.
     pub const fn name(self) -> &'static str {
         match self {

@@ -19,7 +19,7 @@ use attest::{
     events::RoleName,
     tpm::{EkPublic, TpmPublic},
 };
-use envelope::{Digest, DigestWriter};
+use envelope::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 use tpm::{SoftwareTpm, SoftwareTpmError, Tpm, TpmError, measure};
 
@@ -112,7 +112,7 @@ impl Recipe {
         let endorsement = TpmPublic::parse(&endorsement.public).ok().and_then(EkPublic::new);
         let endorsement_key = endorsement.ok_or(LaunchError::EndorsementKey(name))?.digest();
         let role = role_name(name)?;
-        let binary = digest(&self.program)?;
+        let binary = files::digest(&self.program)?;
         let events = measure::launch(&mut tpm, &role, &binary).map_err(measuring)?;
         // The TPM serves one connection at a time; the next is the role's.
         drop(tpm);
@@ -316,21 +316,6 @@ fn start_tpm(state: &Path) -> Result<SoftwareTpm, LaunchError> {
 fn pause() -> Result<(), LaunchError> {
     std::thread::sleep(Duration::from_millis(50));
     if interrupt::is_asked() { Err(LaunchError::Interrupted) } else { Ok(()) }
-}
-
-/// The SHA-256 of a file.
-fn digest(path: &Path) -> Result<Digest, LaunchError> {
-    let read = |source| FileError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read)?;
-    let mut hash = DigestWriter::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(read)?;
-        match buffer.get(..count) {
-            Some(bytes) if !bytes.is_empty() => hash.update(bytes),
-            Some(_) | None => return Ok(hash.finish()),
-        }
-    }
 }
 
 /// What a line of a role's log says.

@@ -2,7 +2,7 @@
 //!
 //! `show` looks and judges nothing. `appraise` makes every check of the platform under the makers' anchors that ship inside: without a policy it
 //! ends with whether the Evidence is genuine and affirmed, with one (and what this exchange must have bound, for no expectation may be
-//! left out) with whether it is admitted. `reference` states what genuine Evidence measured, under the party's key.
+//! left out) with whether it is admitted. `reference` and `endorse` are about an auditor's word on measurements ([`super::reference`]).
 
 use std::{
     fmt::Write as _,
@@ -10,24 +10,27 @@ use std::{
 };
 
 use attest::{
+    events::RoleNameError,
     platform::{Assurance, Genuine, PlatformPolicy},
+    reference::ProvidedError,
     snp::SnpPolicy,
 };
 use clap::Subcommand;
-use envelope::{Digest, statement::Signed};
-use jiff::{Timestamp, ToSpan as _};
+use envelope::Digest;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::reference::{self, Endorse, Reference};
 use crate::{
     args::Context,
     evidence::{
         examine::{ExamineError, Examined, Refused, Shelf, examine},
         fields::{Field, fields},
         gather::{Piece, Pieces},
-        reference::{self, ReferenceValues},
+        reference::ImportError,
     },
     exit::{CliError, Status},
-    files::{self, Readers, Taken},
+    files,
     output::Report,
 };
 
@@ -43,6 +46,7 @@ enum Verb {
     Show(Show),
     Appraise(Appraise),
     Reference(Reference),
+    Endorse(Endorse),
 }
 
 /// Tell what files are and what is in them, without judging
@@ -75,35 +79,6 @@ struct Appraise {
     at: Option<Timestamp>,
 }
 
-/// State, under this party's key, what genuine Evidence measured
-#[derive(Debug, clap::Args)]
-struct Reference {
-    /// The Evidence, with what belongs to it
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Where the signed document goes
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// What these are values of, in your words
-    #[arg(long, value_name = "TEXT")]
-    what: String,
-    /// Only these registers; all if left out
-    #[arg(long, value_name = "NAME", num_args = 1..)]
-    register: Vec<String>,
-    /// For how many days it counts
-    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=730))]
-    days: u16,
-    /// Endorsements: a folder of files, or the directory of `glovebox endorsements`
-    #[arg(long, value_name = "DIR")]
-    endorsements: Option<PathBuf>,
-    /// The time to appraise at; now if left out
-    #[arg(long, value_name = "TIME")]
-    at: Option<Timestamp>,
-    /// Replace the file
-    #[arg(long)]
-    force: bool,
-}
-
 /// Why Evidence was not dealt with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EvidenceError {
@@ -132,16 +107,45 @@ pub(crate) enum EvidenceError {
     )]
     NotGenuine(String),
     /// A register that is not there.
-    #[error("the Evidence has no register `{0}`\nhint: `glovebox evidence appraise` lists them")]
+    #[error("the Evidence has no register `{0}`\nhint: leave `--register` out to see all of them")]
     NoRegister(String),
+    /// The document could not count.
+    #[error("the Reference Values cannot be meant")]
+    Provided(#[source] ProvidedError),
+    /// Something else than a signed document.
+    #[error("`{path}` does not hold signed Reference Values: {reason}\nhint: name the file that `glovebox evidence reference` wrote", path = .path.display())]
+    NotReferenceValues {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Not a role.
+    #[error(transparent)]
+    Role(RoleNameError),
+    /// Not a platform.
+    #[error("`{0}` is not a platform\nhint: `tpm`, `sev-snp` and `tdx` are those that workers show")]
+    Platform(String),
+    /// A CoRIM.
+    #[error(transparent)]
+    Import(ImportError),
+    /// The key of a CoRIM's provider.
+    #[error("`{path}` is not a public key in PEM, DER or JWK: {reason}", path = .path.display())]
+    ProviderKey {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Shows, appraises or states.
-pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
+/// Shows, appraises, states or brings.
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     match args.verb {
         Verb::Show(args) => Ok(show(&args)?),
         Verb::Appraise(args) => appraise(&args),
-        Verb::Reference(args) => state(args, context),
+        Verb::Reference(args) => reference::state(args, context),
+        Verb::Endorse(args) => reference::endorse(args, context).await,
     }
 }
 
@@ -344,37 +348,4 @@ fn general_remedy(code: &str) -> &'static str {
     } else {
         "do not rely on this machine; ask its operator"
     }
-}
-
-fn state(args: Reference, context: &Context) -> Result<Report, CliError> {
-    let now = args.at.unwrap_or_else(Timestamp::now);
-    let mut pieces = Pieces::gather(&args.files).map_err(ExamineError::from).map_err(EvidenceError::from)?;
-    let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
-    let examined = examine(&pieces, &shelf, &SnpPolicy::default(), now).map_err(EvidenceError::from)?;
-    let genuine = examined.outcome.map_err(|refused| EvidenceError::NotGenuine(refused.code))?;
-    let measurements = reference::measurements(&genuine, &args.register).map_err(EvidenceError::NoRegister)?;
-    let evidence = pieces.0.iter().find(|piece| piece.kind == examined.kind);
-    let wallet = context.home.wallet(&context.passphrase)?;
-    let issued = Timestamp::now();
-    let expires = issued.checked_add((24 * i64::from(args.days)).hours()).unwrap_or(issued);
-    let values = ReferenceValues {
-        provider: *wallet.key(),
-        platform: genuine.platform().name().to_owned(),
-        what: args.what,
-        measurements,
-        evidence: Digest::of(evidence.map_or(&[], |piece| piece.bytes.as_slice())),
-        issued,
-        expires,
-    };
-    let signed = Signed::sign(values, wallet.signing())?;
-    let bytes = serde_json::to_vec_pretty(signed.envelope()).map_err(CliError::Json)?;
-    let taken = if args.force { Taken::Replace } else { Taken::Keep };
-    files::write(&args.out, &bytes, Readers::Everyone, taken)?;
-    let mut words = format!("reference values  {}\nexpires           {expires}", signed.digest());
-    for (register, values) in &signed.value().measurements {
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        let _ = write!(words, "\n{register:<17} {}", values.join(" "));
-    }
-    let document = json!({ "statement": signed.digest(), "values": signed.value() });
-    Ok(Report::done(words, document))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agreement::documents::{Agreement, Consent, Deposit, Offer, Proposal, ResultStatement, Revocation, Rotation, Run};
+use attest::reference::ReferenceValues;
 use envelope::{
     Digest, PublicKey,
     statement::{Addressed, Envelope, Predicate, Signed, StatementError, Subject},
@@ -167,13 +168,14 @@ fn open(kind: &str, envelope: &Envelope) -> Result<(Digest, PublicKey, String), 
         Ok((*signed.digest(), *signed.signer(), signed.value().subject().name))
     }
     type Opener = fn(&Envelope) -> Result<(Digest, PublicKey, String), StatementError>;
-    let openers: [(&str, Opener); 16] = [
+    let openers: [(&str, Opener); 17] = [
         (Proposal::TYPE, facts::<Addressed<Proposal>>),
         (Consent::TYPE, facts::<Addressed<Consent>>),
         (Deposit::TYPE, facts::<Addressed<Deposit>>),
         (Offer::TYPE, facts::<Addressed<Offer>>),
         (Revocation::TYPE, facts::<Addressed<Revocation>>),
         (Rotation::TYPE, facts::<Addressed<Rotation>>),
+        (ReferenceValues::TYPE, facts::<ReferenceValues>),
         (Run::TYPE, facts::<Addressed<Run>>),
         (ResultStatement::TYPE, facts::<Addressed<ResultStatement>>),
         (Enrolment::TYPE, facts::<Enrolment>),

@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod offer;
 pub(crate) mod open;
+mod reference;
 pub(crate) mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod run;

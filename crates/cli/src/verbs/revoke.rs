@@ -1,4 +1,4 @@
-//! `revoke`: ends an agreement, an offer or a dataset version; `--erase` also destroys this party's keys at the broker.
+//! `revoke`: ends an agreement, an offer, a dataset version or an auditor's word; `--erase` also destroys this party's keys at the broker.
 //!
 //! From then on no run starts and no lease is renewed. What has left already cannot be called back.
 
@@ -17,18 +17,21 @@ use crate::{
     room::Room,
 };
 
-/// End an agreement, an offer or a dataset version for good
+/// End an agreement, an offer, a dataset version or an auditor's word for good
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The name or digest of an agreement; with `--dataset` or `--offer` that of one of those
+    /// The name or digest of an agreement; with `--dataset`, `--offer` or `--endorsement` that of one of those
     #[arg(value_name = "NAME|DIGEST")]
     what: String,
     /// Revoke a dataset of one's own: its name, for all its versions, or the digest of one manifest
-    #[arg(long, conflicts_with = "offer")]
+    #[arg(long, conflicts_with_all = ["offer", "endorsement"])]
     dataset: bool,
     /// Revoke an offer, by its digest
-    #[arg(long)]
+    #[arg(long, conflicts_with = "endorsement")]
     offer: bool,
+    /// Withdraw Reference Values of one's own that were brought to the broker, by their digest
+    #[arg(long)]
+    endorsement: bool,
     /// Also destroy this party's keys at the broker. They cannot be brought back from there
     #[arg(long)]
     erase: bool,
@@ -63,9 +66,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
 fn targets(args: &Args, context: &Context) -> Result<(BrokerAddress, Vec<Revoked>), CliError> {
     let given = args.broker.as_ref().map(|text| BrokerAddress::named(text)).transpose()?;
     let digest = args.what.parse::<Digest>();
-    if args.offer {
+    if args.offer || args.endorsement {
         let broker = given.map_or_else(|| context.home.broker(), Ok)?;
-        return Ok((broker, vec![Revoked::Offer(digest?)]));
+        let kind = if args.offer { Revoked::Offer } else { Revoked::ReferenceValues };
+        return Ok((broker, vec![kind(digest?)]));
     }
     if args.dataset {
         return dataset(&args.what, digest.ok(), given, context);
