@@ -20,7 +20,7 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
     })
 }
 
-pub(super) fn anchors(case: &Case) -> Result<Vec<TrustAnchor>, String> {
+pub(crate) fn anchors(case: &Case) -> Result<Vec<TrustAnchor>, String> {
     Ok(case.custom_anchor()?.map_or_else(|| Authority::AwsNitro.anchors(), |anchor| vec![anchor]))
 }
 

@@ -8,16 +8,16 @@ use super::tcg_eventlog::bank;
 use crate::{Case, Report};
 
 /// The files of a quote.
-pub(super) struct QuoteFiles {
-    pub(super) message: Vec<u8>,
-    pub(super) signature: Vec<u8>,
-    pub(super) pcrs: Vec<PcrValue>,
-    pub(super) event_log: Option<Vec<u8>>,
+pub(crate) struct QuoteFiles {
+    pub(crate) message: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) pcrs: Vec<PcrValue>,
+    pub(crate) event_log: Option<Vec<u8>>,
 }
 
 impl QuoteFiles {
     /// Those whose names begin with `prefix`, if the case has any.
-    pub(super) fn read(case: &Case, prefix: &str) -> Result<Option<QuoteFiles>, String> {
+    pub(crate) fn read(case: &Case, prefix: &str) -> Result<Option<QuoteFiles>, String> {
         let Some(message) = case.file(&format!("{prefix}quote_msg"))? else { return Ok(None) };
         Ok(Some(QuoteFiles {
             message,
@@ -27,7 +27,7 @@ impl QuoteFiles {
         }))
     }
 
-    pub(super) fn evidence(&self) -> attest::tpm::QuoteEvidence<'_> {
+    pub(crate) fn evidence(&self) -> attest::tpm::QuoteEvidence<'_> {
         attest::tpm::QuoteEvidence {
             message: &self.message,
             signature: &self.signature,

@@ -1,4 +1,4 @@
-//! Other verifiers, asked the same question.
+//! `dcap-qvl` on quotes of SGX and TDX.
 
 use dcap_qvl::{QuoteCollateralV3, verify::QuoteVerifier};
 use serde_json::{Value, value::RawValue};
