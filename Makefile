@@ -32,7 +32,7 @@ bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" 
 	$(CARGO_TARGET_DIR)/release/glovebox-bench --demo $(BIN)/glovebox $(PARTS)
 	$(CARGO) run --release --quiet -p vectors --features comparison -- bench
 
-soak: deps ## 1,000 kills of the broker under 16 writers, 10,000 mutants of Evidence beside another verifier, and the like
+soak: deps ## 1,000 kills of the broker under 16 writers, 10,000 mutants of Evidence beside other verifiers, and the like
 	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test --release -p broker --test store_kill -- --nocapture
 	GLOVEBOX_MUTANTS=$(or $(GLOVEBOX_MUTANTS),10000) $(CARGO) test --release -p vectors --features comparison --test differential -- --nocapture
 

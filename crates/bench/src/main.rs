@@ -7,7 +7,7 @@ use std::{
 };
 
 use bench::{
-    Failure, measure, programs, release,
+    Failure, kbs, measure, programs, release,
     report::{self, Limit, Report, Row},
     room::Room,
     run, sealing, tpch,
@@ -60,6 +60,8 @@ enum Part {
     Seal,
     /// Challenge, appraisal, release
     Release,
+    /// Exchanges of the KBS protocol
+    Kbs,
     /// A whole run on a tiny table
     Run,
     /// The demo's time
@@ -108,7 +110,7 @@ async fn all(arguments: Arguments) -> Result<Report, Failure> {
         eprintln!("warning: this is not a release build; its figures mean little");
     }
     let mut rows = Vec::new();
-    for part in [Part::Tpch, Part::Seal, Part::Release, Part::Run, Part::Demo, Part::Crates] {
+    for part in [Part::Tpch, Part::Seal, Part::Release, Part::Kbs, Part::Run, Part::Demo, Part::Crates] {
         if arguments.parts.is_empty() || arguments.parts.contains(&part) {
             let measured = one(part, &arguments).await;
             rows.extend(
@@ -134,6 +136,7 @@ async fn one(part: Part, arguments: &Arguments) -> Result<Vec<Row>, Failure> {
             rows.extend(release::measure(room, load).await?);
             Ok(rows)
         }
+        Part::Kbs => kbs::measure(&programs, folder, KBS_LOAD).await,
         Part::Run => {
             let program = programs.join("glovebox-worker");
             let binary = fs::read(&program).map_err(|error| format!("`{}`: {error}", program.display()))?;
@@ -150,6 +153,7 @@ const fn name(part: Part) -> &'static str {
         Part::Tpch => "tpch",
         Part::Seal => "sealing",
         Part::Release => "release",
+        Part::Kbs => "kbs",
         Part::Run => "a run on tiny data",
         Part::Demo => "demo",
         Part::Crates => "crates of the broker",
@@ -163,3 +167,4 @@ fn words(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 const CLIENTS: usize = 8;
+const KBS_LOAD: kbs::Load = kbs::Load { clients: 32, exchanges: 150, gets: 1_500, auths: 50_000 };

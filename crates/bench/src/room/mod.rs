@@ -8,6 +8,7 @@ mod machine;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader, Cursor},
     path::Path,
@@ -67,11 +68,21 @@ pub struct Process(Child);
 
 /// What a broker prints when it serves.
 #[derive(Deserialize)]
-struct Ready {
+pub(crate) struct Ready {
     #[serde(alias = "listening")]
-    address: String,
-    key: PublicKey,
+    pub(crate) address: String,
+    pub(crate) key: PublicKey,
     log: String,
+    /// Its KBS listener, if it has one.
+    #[serde(default)]
+    pub(crate) kbs: Option<ReadyKbs>,
+}
+
+/// What it says of its KBS listener.
+#[derive(Deserialize)]
+pub(crate) struct ReadyKbs {
+    /// The certificate that clients trust, PEM.
+    pub(crate) authority: String,
 }
 
 impl Room {
@@ -94,7 +105,7 @@ impl Room {
         fs::write(&issuer, certificates.get(1).ok_or("the authority has no issuer")?)?;
         let root = certificates.into_iter().next().ok_or("the authority has no root")?;
 
-        let (process, ready) = Process::broker(&program, &machine, &issuer, folder)?;
+        let (process, ready) = Process::broker(&program, &machine, &issuer, folder, &[])?;
         let party = SigningKey::generate();
         let (manifest, key) = sealed_table(&party, &ready.key, folder)?;
         let agreement = terms(
@@ -125,7 +136,7 @@ impl Room {
 
     /// The broker's process number.
     pub fn process(&self) -> u32 {
-        self.process.0.id()
+        self.process.id()
     }
 
     /// A connection as the party has it.
@@ -209,12 +220,19 @@ impl Room {
 }
 
 impl Process {
-    fn broker(program: &Path, machine: &Machine, issuer: &Path, folder: &Path) -> Result<(Process, Ready), Failure> {
+    /// Starts a broker's program, with `more` arguments than every broker needs, and waits until it serves.
+    pub(crate) fn broker(
+        program: &Path,
+        machine: &Machine,
+        issuer: &Path,
+        folder: &Path,
+        more: &[&OsStr],
+    ) -> Result<(Process, Ready), Failure> {
         let log = folder.join("broker.log");
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--rate", "1000000"]).arg("--state").arg(folder.join("broker-state"));
         command.arg("--tpm").arg(machine.address().to_string()).arg("--event-log").arg(machine.event_log());
-        command.arg("--issuer").arg(issuer);
+        command.arg("--issuer").arg(issuer).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
         let mut child = command.spawn()?;
         let output = child.stdout.take();
@@ -226,6 +244,11 @@ impl Process {
             format!("the broker did not start: {}", said.lines().last().unwrap_or_default())
         })?;
         Ok((process, ready))
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
