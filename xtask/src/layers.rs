@@ -80,7 +80,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
 ];
 
 /// Never shipped, so that they may know everything.
-const TOOLS: [&str; 4] = ["testkit", "bench", "vectors", "xtask"];
+const TOOLS: [&str; 5] = ["testkit", "bench", "vectors", "untrusted", "xtask"];
 
 /// See docs/decisions/0006.
 const BROKER_CRATES: usize = 310;

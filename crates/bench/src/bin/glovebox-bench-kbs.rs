@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .init();
     let mut settings = Settings::new(Place { tpm, event_log, state, issuers: issuer });
     settings.rate = Rate { per_second: rate, burst: rate };
-    settings.amd = vec![TrustAnchor::pin(&std::fs::read(amd_root)?)?];
+    settings.makers.amd = vec![TrustAnchor::pin(&std::fs::read(amd_root)?)?];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let broker = Arc::new(Broker::start(settings)?);
     runtime.block_on(async {

@@ -78,7 +78,7 @@ pub struct Examined {
 }
 
 /// An enrolment and its key, if there is one.
-type FoundKey = Result<Option<(Digest, EnrolledAk)>, Refusal>;
+pub(crate) type FoundKey = Result<Option<(Digest, EnrolledAk)>, Refusal>;
 
 /// The authorities that count for each maker of hardware.
 #[derive(Debug, Clone)]
@@ -362,6 +362,19 @@ impl Primary {
         };
         taken_down(tee, &genuine, report_data, init_data)
     }
+}
+
+/// Examines Evidence under the makers' own roots, with no enrolment and no Endorsement at hand, for whoever tries this module on hostile bytes: what
+/// it finds is dropped, so it lets nobody in.
+///
+/// # Errors
+/// [`EvidenceRefusal`].
+pub fn try_unvouched(tee: Tee, evidence: &Value, now: Timestamp) -> Result<(), EvidenceRefusal> {
+    let primary = Primary::read(tee, evidence)?;
+    let _ = primary.needs()?;
+    let (makers, collected) = (Makers::shipped(), Collected::Nothing);
+    let endorsements = Endorsements { enrolled: &|_| Ok(None), makers: &makers, collected: &collected };
+    primary.examine(&endorsements, &[0; 48], None, now).map(drop)
 }
 
 impl Makers {

@@ -129,22 +129,11 @@ fn lenient(generation: Generation, floor: &Value, vmpl: u32) -> Result<SnpPolicy
 }
 
 /// Cases of certificates alone.
-<<<<<<< HEAD
 fn authorities(case: &Case, key: Option<&[u8]>, chain: Option<Vec<u8>>, list: Option<&[u8]>) -> Result<Report, String> {
     let bundle = chain.ok_or("the case has neither a chain nor the authorities one by one")?;
     let outcome = match key {
         Some(key) => attest::snp::examine_key(key, &bundle, &anchors(), case.now()),
         None => examine_authorities(&bundle, list, &anchors(), case.now()),
-=======
-fn authorities(case: &Case) -> Result<Report, String> {
-    let bundle = match case.file("cert_chain")? {
-        Some(chain) => chain,
-        None => [case.need("ask")?, case.need("ark")?].concat(),
-    };
-    let outcome = match case.file("vcek")? {
-        Some(key) => attest::snp::examine_key(&key, &bundle, &anchors(), case.now()),
-        None => examine_authorities(&bundle, case.file("crl")?.as_deref(), &anchors(), case.now()),
->>>>>>> b286099 (vectors: SNP beside sev, Nitro documents and quotes on P-256 are timed; half of the mutants are reports of SNP)
     };
     Ok(match outcome {
         Ok(()) => Report::accepted(Assurance::Affirmed, Vec::new()),
