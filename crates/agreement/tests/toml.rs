@@ -198,8 +198,8 @@ fn line_endings_do_not_change_a_program() {
 fn deep_nesting_and_large_files_are_refused() {
     let deep = format!("a = {}", "[".repeat(100_000));
     assert!(matches!(RulesFile::parse("r.toml", deep.as_bytes()).unwrap_err().problem, Problem::Syntax(_)));
-    let large = vec![b'#'; (1 << 20) + 1];
-    assert_eq!(RulesFile::parse("r.toml", &large).unwrap_err().problem, Problem::TooLarge((1 << 20) + 1));
+    let large = vec![b'#'; (512 << 10) + 1];
+    assert_eq!(RulesFile::parse("r.toml", &large).unwrap_err().problem, Problem::TooLarge((512 << 10) + 1));
     assert_eq!(RulesFile::parse("r.toml", b"a = \"\xff\"").unwrap_err().problem, Problem::NotText);
 }
 

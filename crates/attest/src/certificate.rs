@@ -620,7 +620,8 @@ fn trimmed(number: &[u8]) -> &[u8] {
 const MAX_SIZE: usize = 64 * 1024;
 const MAX_BUNDLE: usize = 512 * 1024;
 const MAX_CHAIN: usize = 16;
-const MAX_CRL: usize = 8 * 1024 * 1024;
+/// What is read takes up to eight times as much memory, before any signature is checked.
+const MAX_CRL: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

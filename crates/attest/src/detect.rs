@@ -4,7 +4,12 @@
 //! prove, and may be wrong about bytes that are made to look like another kind. The examination that it leads to parses strictly and
 //! refuses what is not its own.
 
-use serde_json::Value;
+use std::{collections::BTreeSet, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 /// A kind of Evidence, Endorsement or Reference Value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -258,20 +263,23 @@ fn jwt(text: &str) -> Option<Kind> {
     Some(if is_ear { Kind::EarJwt } else { Kind::Jwt })
 }
 
-fn json(value: &Value) -> Option<Kind> {
-    if let Value::Array(list) = value {
-        let first = list.first()?;
-        let has_all = |names: &[&str]| names.iter().all(|name| first.get(name).is_some());
-        return if has_all(&["evidence", "certificate"]) {
-            Some(Kind::NvidiaCollected)
-        } else if has_all(&["imr", "event_type", "digest", "event_payload"]) {
-            Some(Kind::EventLog)
-        } else {
-            None
-        };
-    }
-    let members = value.as_object()?;
-    let has = |name: &str| members.contains_key(name);
+fn json(document: &Shape) -> Option<Kind> {
+    let members = match document {
+        Shape::Object(members) => members,
+        Shape::List(Some(first)) => {
+            let Shape::Object(members) = first.as_ref() else { return None };
+            let has_all = |names: &[&str]| names.iter().all(|name| members.contains(*name));
+            return if has_all(&["evidence", "certificate"]) {
+                Some(Kind::NvidiaCollected)
+            } else if has_all(&["imr", "event_type", "digest", "event_payload"]) {
+                Some(Kind::EventLog)
+            } else {
+                None
+            };
+        }
+        Shape::List(None) | Shape::Other => return None,
+    };
+    let has = |name: &str| members.contains(name);
     Some(if has("tcbInfo") {
         Kind::TcbInfo
     } else if has("enclaveIdentity") {
@@ -297,6 +305,69 @@ fn json(value: &Value) -> Option<Kind> {
 fn is_measurement(line: &str) -> bool {
     let words: Vec<&str> = line.trim_start().splitn(4, ' ').collect();
     matches!(words.as_slice(), [register, _, template, _] if register.parse::<u8>().is_ok_and(|pcr| pcr < 24) && template.starts_with("ima"))
+}
+
+/// As much of a JSON document as tells its kind. Nothing below is kept: a document can be made to take a hundred times its size.
+enum Shape {
+    /// The names of its members.
+    Object(BTreeSet<String>),
+    /// The first of its items.
+    List(Option<Box<Shape>>),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Shape, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut members = BTreeSet::new();
+        while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            members.insert(name);
+        }
+        Ok(Shape::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        let first = list.next_element::<Shape>()?;
+        while let Some(IgnoredAny) = list.next_element()? {}
+        Ok(Shape::List(first.map(Box::new)))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {

@@ -20,6 +20,11 @@ pub const MAX_SMALL_REQUEST: usize = 1 << 20;
 pub const MAX_RESULT: usize = 60 << 20;
 /// A result in base64, with what stands around it.
 pub const MAX_RESULT_REQUEST: usize = MAX_RESULT / 3 * 4 + (2 << 20);
+/// The largest request for a challenge of the KBS protocol, in bytes. Anything may stand in it, and what is read takes up to a hundred times as much
+/// memory: seven bytes can be an object.
+pub const MAX_KBS_AUTH: usize = 16 << 10;
+/// The largest attestation of the KBS protocol, in bytes, for the same reason.
+pub const MAX_KBS_ATTESTATION: usize = 256 << 10;
 /// How long a request may take to arrive and be answered; a worker's question for work may take as long again.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 

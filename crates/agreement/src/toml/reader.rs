@@ -483,5 +483,6 @@ fn place(file: &str, text: &str, span: Range<usize>) -> Box<Place> {
     })
 }
 
-const MAX_FILE: usize = 1 << 20;
+/// What is read takes up to eighty times as much memory.
+const MAX_FILE: usize = 512 << 10;
 const MAX_LINE: usize = 120;

@@ -388,7 +388,8 @@ const SIGNED: [u8; 3] = [0xd9, 0x01, 0xf6];
 const TAGGED: [u8; 3] = [0xd9, 0x01, 0xf5];
 const COMID: u64 = 506;
 const PSA_COMPONENT: u64 = 601;
-const MAX: usize = 4 << 20;
+/// What is read takes up to sixty times as much memory: three bytes can be a measurement.
+const MAX: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::{CborError, CoseError, keys::Algorithm, platform::Refusal};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// More bytes than are ever read.
-    #[error("the token has {0} bytes; at most 1 MiB is read")]
+    #[error("the token has {0} bytes; at most 256 KiB are read")]
     TooLarge(usize),
     /// Not header, claims and signature.
     #[error("the token has {0} parts; exactly three are expected")]

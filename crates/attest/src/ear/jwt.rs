@@ -239,5 +239,6 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
 /// How far an issuer's clock may be ahead, in seconds.
 pub(super) const LEEWAY: i64 = 60;
-const MAX_SIZE: usize = 1024 * 1024;
+/// What is read takes up to a hundred times as much memory: seven bytes can be an object.
+const MAX_SIZE: usize = 256 * 1024;
 const MAX_KEYS: usize = 32;

@@ -39,7 +39,7 @@ use super::{
 use crate::{
     api::{HARDENED, is_plain, signed_headers},
     enrol,
-    limits::REQUEST_TIME,
+    limits::{MAX_KBS_ATTESTATION, MAX_KBS_AUTH, REQUEST_TIME},
     refusal::Refusal,
     service::Broker,
 };
@@ -54,7 +54,7 @@ const POLICY: &str = "/kbs/v0/resource-policy";
 /// The key of tokens, for whoever checks them elsewhere. No part of the protocol.
 const KEYS: &str = "/kbs/v0/token-keys";
 const HEALTH: &str = "/healthz";
-/// The largest request that is read, in bytes.
+/// The largest request that is read, in bytes: a secret with what stands around it.
 const MAX_BODY: usize = 2 << 20;
 
 type Answered = Result<Response, KbsRefusal>;
@@ -63,8 +63,8 @@ type Body = Result<Bytes, BytesRejection>;
 /// The service.
 pub(crate) fn router(broker: Arc<Broker>) -> Router {
     Router::new()
-        .route(AUTH, post(auth))
-        .route(ATTEST, post(attest))
+        .route(AUTH, post(auth).layer(DefaultBodyLimit::max(MAX_KBS_AUTH)))
+        .route(ATTEST, post(attest).layer(DefaultBodyLimit::max(MAX_KBS_ATTESTATION)))
         .route(RESOURCES, get(list))
         .route(RESOURCE, get(resource).post(put).delete(remove))
         .route(POLICY, post(policy))
