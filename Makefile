@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/glovebox/target
 CARGO ?= cargo
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: help demo test check vectors bench soak deps deps-demo build
+.PHONY: help demo test check vectors bench soak fuzz deps deps-demo build
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -35,6 +35,9 @@ bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" 
 soak: deps ## 1,000 kills of the broker under 16 writers, 10,000 mutants of Evidence beside other verifiers, and the like
 	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test --release -p broker --test store_kill -- --nocapture
 	GLOVEBOX_MUTANTS=$(or $(GLOVEBOX_MUTANTS),10000) $(CARGO) test --release -p vectors --features comparison --test differential -- --nocapture
+
+fuzz: ## every parser under libFuzzer with AddressSanitizer; TARGETS="snp intel" SECONDS=600 JOBS=2 choose
+	@scripts/fuzz.sh $(or $(SECONDS),600) $(or $(JOBS),2) $(TARGETS)
 
 deps: ## install what the tests need
 	@scripts/deps.sh test

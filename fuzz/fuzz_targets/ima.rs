@@ -1,4 +1,4 @@
 //! IMA's measurement lists: parsed, replayed.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(untrusted::entry("ima"), bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(hostile::evidence::ima, bytes));

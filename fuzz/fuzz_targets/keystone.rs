@@ -1,4 +1,4 @@
 //! Keystone: a report, and the key of a device that is pinned.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(untrusted::entry("keystone"), bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(hostile::makers::keystone, bytes));

@@ -1,4 +1,4 @@
 //! Arm PSA: a token under the key beside it; and claims that are signed here.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(untrusted::entry("psa"), bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(hostile::makers::psa, bytes));

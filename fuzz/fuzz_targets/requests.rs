@@ -1,4 +1,4 @@
 //! Requests that a broker reads.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(untrusted::entry("requests"), bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(hostile::documents::requests, bytes));

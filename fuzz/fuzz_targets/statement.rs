@@ -1,4 +1,4 @@
 //! Envelopes and the statements inside, of every kind that a broker reads.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(untrusted::entry("statement"), bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| glovebox_fuzz::run(hostile::documents::statement, bytes));

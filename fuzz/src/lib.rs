@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Meets the parser, and panics where a limit is passed.
-pub fn run(entry: untrusted::Entry, input: &[u8]) {
+pub fn run(entry: hostile::Entry, input: &[u8]) {
     let held = HELD.load(Relaxed);
     MOST.store(held, Relaxed);
     let before = processor_time();

@@ -80,7 +80,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
 ];
 
 /// Never shipped, so that they may know everything.
-const TOOLS: [&str; 5] = ["testkit", "bench", "vectors", "untrusted", "xtask"];
+const TOOLS: [&str; 5] = ["testkit", "bench", "vectors", "hostile", "xtask"];
 
 /// See docs/decisions/0006.
 const BROKER_CRATES: usize = 310;
