@@ -69,7 +69,7 @@ fn a_virtual_tpm_and_the_report_beneath_it_are_appraised_together_and_no_strange
         anchors: Anchors::Pinned(vec![Bytes(amd.root())]),
         policy: PlatformPolicy {
             tier_floor: Tier::SoftwareTpm,
-            admits: BTreeSet::from(["affirmed".to_owned()]),
+            admits: BTreeSet::from(["revocation-unknown".to_owned()]),
             hardware: HardwareIds::Any,
             measurements: BTreeMap::from([("measurement".to_owned(), measurement)]),
         },
@@ -98,6 +98,16 @@ fn a_virtual_tpm_and_the_report_beneath_it_are_appraised_together_and_no_strange
     assert_eq!((result.tier(), result.steps().len()), (Tier::SoftwareTpm, 16));
     assert_eq!(result.hardware().unwrap().genuine().claim("authorities"), Some("pinned"));
     assert_eq!(result.hardware().unwrap().genuine().platform(), Platform::SevSnp);
+
+    // Who leaves AMD's list away is not affirmed.
+    let mut affirmed = room.policy.clone();
+    affirmed.hardware.get_mut(&Platform::SevSnp).unwrap().policy.admits = BTreeSet::from(["affirmed".to_owned()]);
+    let evidence = Evidence::ConfidentialVm(ConfidentialVmEvidence { tpm: room.evidence(), hardware: good.clone() });
+    let policy = AppraisalPolicy::new(affirmed).unwrap();
+    let answer =
+        Verifier::appraise(&evidence, &Endorsements::tpm(room.enrolled.clone()), &room.binding(), &policy, now());
+    let unknown = Unfit::Assurance(attest::platform::Assurance::RevocationUnknown);
+    assert_eq!(answer, Err(AppraisalError::HardwareUnfit(unknown)));
 
     // Nor does listing the chip, or asking for more.
     for ask in [Tier::Tpm, Tier::ConfidentialVm] {

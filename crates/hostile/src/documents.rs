@@ -6,7 +6,6 @@ use agreement::{
     documents::{Consent, Deposit, Identity, Manifest, Offer, Proposal, Revocation, Rotation, Run},
     toml::{AgreementFile, RulesFile},
 };
-use attest::certificate::TrustAnchor;
 use broker::{
     kbs::{
         evidence::{Tee, try_unvouched},
@@ -109,8 +108,7 @@ pub fn kbs_evidence(bytes: &[u8]) {
     }
 }
 
-const TEES: [Tee; 8] =
-    [Tee::Tpm, Tee::Snp, Tee::Tdx, Tee::Sgx, Tee::AzSnpVtpm, Tee::AzTdxVtpm, Tee::Cca, Tee::Csv];
+const TEES: [Tee; 8] = [Tee::Tpm, Tee::Snp, Tee::Tdx, Tee::Sgx, Tee::AzSnpVtpm, Tee::AzTdxVtpm, Tee::Cca, Tee::Csv];
 
 fn kbs_examine(tee: Tee, evidence: &Value) {
     let _ = try_unvouched(tee, evidence, Timestamp::constant(1_750_000_000, 0));
@@ -202,7 +200,6 @@ pub fn source(bytes: &[u8]) {
     }
 }
 
-static AMD: LazyLock<Vec<TrustAnchor>> = LazyLock::new(attest::snp::anchors);
 static SHIPPED: LazyLock<Anchors> = LazyLock::new(Anchors::shipped);
 /// A folder of this process alone. What is imported into it was checked.
 static KEPT: LazyLock<Store> = LazyLock::new(|| {

@@ -370,7 +370,8 @@ fn genuine(report: &Report, key: &key::Key, listed: bool, steps: Steps, now: Tim
     ));
     Genuine {
         platform: Platform::SevSnp,
-        assurance: Assurance::Affirmed,
+        // The machine that is appraised brings the list or leaves it away, so its absence cannot count for nothing.
+        assurance: if listed { Assurance::Affirmed } else { Assurance::RevocationUnknown },
         tier: Tier::ConfidentialVm,
         debug: report.policy_debug(),
         bound: report.report_data.to_vec(),

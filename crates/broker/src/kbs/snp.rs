@@ -326,7 +326,7 @@ mod tests {
         exchange.examine(&evidence(&report, Generation::Genoa, &whole)).unwrap();
         shelf.put("amd/chain/Genoa", &amd.chain(), None, now());
         let examined = exchange.examine(&evidence(&report, Generation::Genoa, &with_key)).unwrap();
-        assert_eq!((examined.tee(), examined.assurance()), ("snp", "affirmed"));
+        assert_eq!((examined.tee(), examined.assurance()), ("snp", "revocation-unknown"));
         assert!(examined.measurements().contains(&format!("measurement={}", "a5".repeat(48))));
         assert!(refusal(bare).contains(&vcek));
         shelf.put(&vcek, &key.certificate, None, now());
