@@ -228,3 +228,22 @@ fn the_examples_of_the_specification_are_read() {
         AgreementFile::parse("example", block.as_bytes(), read).unwrap_or_else(|error| panic!("{error}"));
     }
 }
+
+#[test]
+fn what_narrows_hardware_is_refused_where_it_means_nothing() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec/agreement.md");
+    let text = fs::read_to_string(path).unwrap();
+    let block = text.split("```toml\n").map(|rest| rest.split("```").next().unwrap());
+    let example = block.into_iter().find(|block| block.contains("[[workers.hardware]]")).unwrap();
+    let line = "generations = [\"genoa\", \"turin\"]";
+    for (other, words) in [
+        ("generations = [\"rome\"]", "a generation"),
+        ("generations = 3", "a list"),
+        ("evaluation_floor = 18", "`evaluation_floor` is for tdx alone"),
+    ] {
+        let text = example.replacen(line, other, 1);
+        assert_ne!(text, example);
+        let error = AgreementFile::parse("example", text.as_bytes(), read).unwrap_err().to_string();
+        assert!(error.contains(words), "{other}: {error}");
+    }
+}

@@ -8,7 +8,7 @@ use attest::{
     events::{ROLE_PCR, RoleName},
     platform::{Anchors, HardwareIds, Platform, PlatformPolicy, PlatformPolicyError},
     reference::AuditorRule,
-    snp::SnpPolicy,
+    snp::{Generation, SnpPolicy},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envelope::{Digest, text::Bytes};
@@ -124,7 +124,7 @@ fn endorsement_root(value: &Value<'_, '_>, files: Files<'_>) -> Result<Endorseme
 /// `{ platform = "sev-snp", measurements = [{ register = "measurement", values = ["…"] }] }`, and what narrows it further.
 fn hardware_rule(value: &Value<'_, '_>, files: Files<'_>) -> Result<(Platform, HardwareRule), TomlError> {
     let table = value.table()?;
-    table.only(&["platform", "roots", "admits", "chips", "measurements"])?;
+    table.only(&["platform", "roots", "admits", "chips", "measurements", "generations", "evaluation_floor"])?;
     let platform = table.need("platform", "platform = \"sev-snp\"")?.choice("a platform of hardware", &HARDWARE)?;
     let anchors = match table.get("roots") {
         Some(roots) => {
@@ -166,8 +166,30 @@ fn hardware_rule(value: &Value<'_, '_>, files: Files<'_>) -> Result<(Platform, H
         | PlatformPolicyError::NotHexadecimal(_)
         | PlatformPolicyError::Digest => listed.fault(error),
     })?;
-    let rule = HardwareRule { anchors, policy, snp: SnpPolicy::default(), evaluation_floor: 0 };
-    Ok((platform, rule))
+    let mut snp = SnpPolicy::default();
+    if let Some(generations) = own(&table, "generations", platform, Platform::SevSnp)? {
+        let each = generations.list()?;
+        snp.generations =
+            each.iter().map(|each| each.choice("a generation", &GENERATIONS)).collect::<Result<_, _>>()?;
+    }
+    let evaluation_floor = match own(&table, "evaluation_floor", platform, Platform::Tdx)? {
+        Some(floor) => u32::try_from(floor.integer(0, u64::from(u32::MAX))?).unwrap_or(u32::MAX),
+        None => 0,
+    };
+    Ok((platform, HardwareRule { anchors, policy, snp, evaluation_floor }))
+}
+
+/// A key that means something on one platform only.
+fn own<'d, 'i>(
+    table: &Table<'d, 'i>,
+    key: &str,
+    platform: Platform,
+    of: Platform,
+) -> Result<Option<Value<'d, 'i>>, TomlError> {
+    match table.get(key) {
+        Some(value) if platform != of => Err(value.fault(format!("`{key}` is for {of} alone"))),
+        found => Ok(found),
+    }
 }
 
 /// DER as it is, or the one certificate of a PEM file (RFC 7468).
@@ -217,5 +239,7 @@ const TIERS: [(&str, Tier); 6] = [
 /// The platforms whose report can stand beside a TPM's quote.
 const HARDWARE: [(&str, Platform); 2] =
     [(Platform::SevSnp.name(), Platform::SevSnp), (Platform::Tdx.name(), Platform::Tdx)];
+const GENERATIONS: [(&str, Generation); 3] =
+    [("milan", Generation::Milan), ("genoa", Generation::Genoa), ("turin", Generation::Turin)];
 const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PEM_END: &str = "-----END CERTIFICATE-----";
