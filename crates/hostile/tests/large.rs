@@ -1,6 +1,6 @@
 //! The largest inputs that are read at all, each made to take as much memory as such an input can: none takes more than 64 MiB beside itself.
 //! libFuzzer's inputs are small, so it would not find these.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs;
 
