@@ -6,7 +6,7 @@
 //! the bytes say; [`SignedCorim`] is what a provider vouches for, under a key that the caller trusts; [`SignedCorim::current`] holds
 //! it against a time. Reference Values for a policy come from the last alone.
 //!
-//! Where the profile is known here (Arm's of CCA platforms and realms), its own rules are checked. Tags of other
+//! Where the profile is known here (Arm's of CCA platforms and realms, and of PSA devices), its own rules are checked. Tags of other
 //! kinds (CoSWID, CoTL) are carried along unread. Absent: fetching of dependent manifests.
 
 mod profile;
@@ -42,6 +42,8 @@ pub struct UnsignedCorim {
     pub keys: usize,
     /// How many tags it has that are not read.
     pub other_tags: usize,
+    /// The first triple that its profile does not allow, where that ends nothing but its use.
+    unfit: Option<CorimError>,
 }
 
 /// What an environment should measure.
@@ -150,6 +152,7 @@ impl UnsignedCorim {
             references: Vec::new(),
             keys: 0,
             other_tags: 0,
+            unfit: None,
         };
         if let Some(validity) = map.at(4) {
             corim.not_before = validity.at(0).map(time).transpose()?;
@@ -189,7 +192,8 @@ impl UnsignedCorim {
         for record in records(triples.at(0))? {
             let [environment, measurements] = pair(record)?;
             let measurements = measurements.array().ok_or(CorimError::Member("measurements"))?;
-            profile::check_reference(&self.profiles, environment, measurements)?;
+            let unfit = profile::check_reference(&self.profiles, environment, measurements)?;
+            self.unfit = self.unfit.take().or(unfit);
             let measurements = measurements.iter().map(measurement).collect::<Result<_, _>>()?;
             self.references.push(ReferenceTriple { class: class(environment)?, measurements });
         }
@@ -197,7 +201,8 @@ impl UnsignedCorim {
             for record in records(triples.at(kind))? {
                 let [environment, keys] = keyed(record)?;
                 self.keys += 1;
-                profile::check_keys(&self.profiles, environment, keys)?;
+                let unfit = profile::check_keys(&self.profiles, environment, keys)?;
+                self.unfit = self.unfit.take().or(unfit);
             }
         }
         Ok(())
@@ -234,11 +239,14 @@ impl SignedCorim {
     /// Holds it and the signature over it against a time. Where neither says how long it holds it is refused: Reference Values expire.
     ///
     /// # Errors
-    /// [`CorimError::NotYetValid`], [`CorimError::Expired`], [`CorimError::NoValidity`].
+    /// [`CorimError::NotYetValid`], [`CorimError::Expired`], [`CorimError::NoValidity`]; a rule of the profile for PSA devices.
     pub fn current(self, now: Timestamp) -> Result<CurrentCorim, CorimError> {
         let SignedCorim { corim, validity } = self;
         validity.and(Validity { not_before: corim.not_before, not_after: corim.not_after }).check(now)?;
-        Ok(CurrentCorim { corim })
+        match corim.unfit {
+            Some(fault) => Err(fault),
+            None => Ok(CurrentCorim { corim }),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A triple that a profile does not allow makes the whole CoRIM none of that profile, so it is refused rather than passed over: what it says
 //! of another environment, or by another kind of key, would be taken for something else. Known are CCA platforms (in the encoding of 2025
-//! and in the one before it) and CCA realms (likewise). A profile that is not known here has no rules here.
+//! and in the one before it), CCA realms (likewise) and PSA devices. A profile that is not known here has no rules here.
 //!
 //! Sources: draft-ydb-rats-cca-endorsements; before it, what Veraison's services refuse under the profiles of 2023.
 
@@ -44,6 +44,7 @@ pub enum ProfileRule {
 /// The profiles that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Profile {
+    Psa,
     Platform,
     /// Told by the realm's initial measurement, as its class.
     Realm,
@@ -51,7 +52,8 @@ enum Profile {
     RealmByInstance,
 }
 
-/// Whether every profile that is known allows a triple of Reference Values.
+/// Whether every profile that is known allows a triple of Reference Values. What the profile of PSA devices does not allow is handed back, since
+/// published examples under its name do not keep to it: such a CoRIM can be opened, and is never current.
 ///
 /// # Errors
 /// [`CorimError::NoClass`], [`CorimError::ClassId`], [`CorimError::Profile`].
@@ -59,49 +61,41 @@ pub(super) fn check_reference(
     profiles: &[String],
     environment: &Value<'_>,
     measurements: &[Value<'_>],
-) -> Result<(), CorimError> {
-    for profile in profiles.iter().filter_map(|name| Profile::named(name)) {
-        profile.check_class(environment)?;
-        let check = match profile {
-            Profile::Platform if environment.at(INSTANCE).is_some() => {
-                return Err(CorimError::Profile(ProfileRule::InstanceOfReference));
-            }
-            Profile::Platform => platform_measurement,
-            Profile::Realm => continue,
-            Profile::RealmByInstance => {
-                check_instance(environment, BYTES)?;
-                realm_measurement
-            }
-        };
-        measurements.iter().try_for_each(check).map_err(CorimError::Profile)?;
-    }
-    Ok(())
+) -> Result<Option<CorimError>, CorimError> {
+    judged(profiles, |profile| profile.check_reference(environment, measurements))
 }
 
-/// Whether every profile that is known allows a triple of keys.
+/// Whether every profile that is known allows a triple of keys; as [`check_reference`].
 ///
 /// # Errors
 /// [`CorimError::NoClass`], [`CorimError::ClassId`], [`CorimError::Profile`].
-pub(super) fn check_keys(profiles: &[String], environment: &Value<'_>, keys: &Value<'_>) -> Result<(), CorimError> {
+pub(super) fn check_keys(
+    profiles: &[String],
+    environment: &Value<'_>,
+    keys: &Value<'_>,
+) -> Result<Option<CorimError>, CorimError> {
+    judged(profiles, |profile| profile.check_keys(environment, keys))
+}
+
+fn judged(
+    profiles: &[String],
+    check: impl Fn(Profile) -> Result<(), CorimError>,
+) -> Result<Option<CorimError>, CorimError> {
+    let mut unfit = None;
     for profile in profiles.iter().filter_map(|name| Profile::named(name)) {
-        if profile != Profile::Platform {
-            return Err(CorimError::Profile(ProfileRule::KeysOfRealm));
-        }
-        profile.check_class(environment)?;
-        check_instance(environment, UEID)?;
-        let [key] = keys.array().unwrap_or_default() else {
-            return Err(CorimError::Profile(ProfileRule::KeyCount));
-        };
-        if !matches!(key.tagged(), Some((PKIX_KEY, key)) if key.text().is_some()) {
-            return Err(CorimError::Profile(ProfileRule::KeyKind));
+        match (profile, check(profile)) {
+            (_, Ok(())) => {}
+            (Profile::Psa, Err(fault)) => unfit = unfit.or(Some(fault)),
+            (Profile::Platform | Profile::Realm | Profile::RealmByInstance, Err(fault)) => return Err(fault),
         }
     }
-    Ok(())
+    Ok(unfit)
 }
 
 impl Profile {
     fn named(name: &str) -> Option<Profile> {
         match name {
+            "http://arm.com/psa/iot/1" => Some(Profile::Psa),
             "http://arm.com/cca/ssd/1" => Some(Profile::Platform),
             "http://arm.com/cca/realm/1" | "tag:arm.com,2023:realm#1.0.0" => Some(Profile::RealmByInstance),
             _ if name.contains("cca_platform") => Some(Profile::Platform),
@@ -110,10 +104,42 @@ impl Profile {
         }
     }
 
+    fn check_reference(self, environment: &Value<'_>, measurements: &[Value<'_>]) -> Result<(), CorimError> {
+        self.check_class(environment)?;
+        let check = match self {
+            Profile::Psa | Profile::Platform if environment.at(INSTANCE).is_some() => {
+                return Err(CorimError::Profile(ProfileRule::InstanceOfReference));
+            }
+            Profile::Psa | Profile::Platform => platform_measurement,
+            Profile::Realm => return Ok(()),
+            Profile::RealmByInstance => {
+                check_instance(environment, BYTES)?;
+                realm_measurement
+            }
+        };
+        measurements.iter().try_for_each(check).map_err(CorimError::Profile)
+    }
+
+    fn check_keys(self, environment: &Value<'_>, keys: &Value<'_>) -> Result<(), CorimError> {
+        match self {
+            Profile::Psa | Profile::Platform => {}
+            Profile::Realm | Profile::RealmByInstance => return Err(CorimError::Profile(ProfileRule::KeysOfRealm)),
+        }
+        self.check_class(environment)?;
+        check_instance(environment, UEID)?;
+        let [key] = keys.array().unwrap_or_default() else {
+            return Err(CorimError::Profile(ProfileRule::KeyCount));
+        };
+        if !matches!(key.tagged(), Some((PKIX_KEY, key)) if key.text().is_some()) {
+            return Err(CorimError::Profile(ProfileRule::KeyKind));
+        }
+        Ok(())
+    }
+
     /// A platform's class is its implementation id, a realm's its initial measurement.
     fn check_class(self, environment: &Value<'_>) -> Result<(), CorimError> {
         let (tags, sizes): (&[u64], &[usize]) = match self {
-            Profile::Platform => (&[BYTES, IMPLEMENTATION_ID], &[32]),
+            Profile::Psa | Profile::Platform => (&[BYTES, IMPLEMENTATION_ID], &[32]),
             Profile::Realm => (&[BYTES], &[32, 48, 64]),
             Profile::RealmByInstance => return Ok(()),
         };
@@ -198,6 +224,7 @@ mod tests {
 
     type Write<'a> = &'a dyn Fn(&mut Encoder);
 
+    const PSA: &str = "http://arm.com/psa/iot/1";
     const PLATFORM: &str = "tag:arm.com,2025:cca_platform#1.0.0";
     const PLATFORM_BEFORE: &str = "http://arm.com/cca/ssd/1";
     const REALM: &str = "tag:arm.com,2025:cca_realm#1.0.0";
@@ -229,7 +256,16 @@ mod tests {
         corim.integer(3);
         corim.tag(32);
         corim.text(profile);
-        UnsignedCorim::parse(&corim.done()).err()
+        match UnsignedCorim::parse(&corim.done()) {
+            Ok(corim) => {
+                assert!(corim.unfit.is_none() || profile == PSA);
+                corim.unfit
+            }
+            Err(refused) => {
+                assert_ne!(profile, PSA, "a CoRIM of PSA devices opens");
+                Some(refused)
+            }
+        }
     }
 
     /// A class whose id has this tag and size.
@@ -308,7 +344,7 @@ mod tests {
         };
         let other: Write<'_> = &|encoder| encoder.integer(3);
         let of_class: &[(i64, Write<'_>)] = &[(0, &class(560, 32))];
-        for profile in [PLATFORM, PLATFORM_BEFORE] {
+        for profile in [PSA, PLATFORM, PLATFORM_BEFORE] {
             let with = |key, labels| parsed(profile, 0, of_class, &measurement(key, labels));
             assert_eq!(with(Some(software), &[2]), None);
             assert_eq!(with(Some(before), &[2]), None);
@@ -333,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_key_of_a_platform_is_one_and_for_one_instance() {
-        for profile in [PLATFORM, PLATFORM_BEFORE] {
+        for profile in [PSA, PLATFORM, PLATFORM_BEFORE] {
             let of_instance: &[(i64, Write<'_>)] = &[(0, &class(560, 32)), (1, &tagged(550))];
             let with = |tags: &[u64]| parsed(profile, 3, of_instance, &keys(tags));
             assert_eq!(with(&[554]), None);
