@@ -6,17 +6,29 @@ mod room;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use aws_lc_rs::{
+    digest::{SHA384, digest},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
 use axum::{
     Router,
     body::Body,
     http::{Request, StatusCode, header},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use broker::limits::Rate;
+use endorsements::{Anchors, Reader, Received, Store};
+use envelope::{canonical, text::encode};
 use http_body_util::BodyExt as _;
+use jiff::{SignedDuration, Timestamp};
 use room::Room;
 use serde_json::{Value, json};
+use testkit::intel::{FMSPC, Made, World};
 use tower::ServiceExt as _;
-use wire::channel::Peer;
+use wire::{
+    channel::Peer,
+    kbs::{BoundData, TeeKey},
+};
 
 const AUTH: &str = r#"{"version":"0.4.0","tee":"tpm","extra-params":""}"#;
 
@@ -104,5 +116,114 @@ async fn strangers_are_told_what_makes_stock_clients_attest_and_no_more() {
     assert!(metrics.contains("endpoint=\"/kbs/v0/resource/{*path}\""), "{metrics}");
     for canary in ["a/b/c", "kbs-session-id", "a.b.c"] {
         assert!(!metrics.contains(canary), "{canary}");
+    }
+}
+
+/// A forged platform of Intel's whose documents count today.
+fn world(sgx: bool) -> World {
+    let mut world = if sgx { World::sgx() } else { World::tdx() };
+    world.now = Timestamp::now();
+    world.crl_until = 2030;
+    let day = SignedDuration::from_hours(24);
+    let time = |time: Timestamp| json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    for document in [&mut world.tcb_info, &mut world.qe_identity] {
+        document["issueDate"] = time(world.now - day);
+        document["nextUpdate"] = time(world.now + day);
+    }
+    world
+}
+
+/// What a cache would have fetched for it.
+fn fill(directory: &std::path::Path, made: &Made, anchors: &Anchors) {
+    let store = Store::open(directory, anchors.clone()).unwrap();
+    let tee = if made.sgx { "sgx" } else { "tdx" };
+    let put = |id: &str, body: &Option<Vec<u8>>, chain: Option<&[u8]>| {
+        let chain = chain.map(|pem| String::from_utf8(pem.to_vec()).unwrap());
+        let received = Received { body: body.clone().unwrap(), chain, fetched: made.now };
+        store.put(&id.parse().unwrap(), &received, made.now).unwrap();
+    };
+    let signer = made.tcb_signing_chain.as_deref();
+    put(&format!("{tee}/tcb/{}", hex::encode(FMSPC)), &made.tcb_info, signer);
+    put(&format!("{tee}/qe"), &made.qe_identity, signer);
+    put("sgx/crl/platform", &made.pck_crl, Some(&made.authority_chain));
+    put("sgx/crl/root", &made.root_ca_crl, None);
+}
+
+fn client_key() -> TeeKey {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let point = pair.public_key().as_ref();
+    TeeKey {
+        kty: "EC".to_owned(),
+        alg: "ECDH-ES+A256KW".to_owned(),
+        crv: Some("P-256".to_owned()),
+        x: Some(encode(&point[1..33])),
+        y: Some(encode(&point[33..65])),
+        n: None,
+        e: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_domains_and_enclaves_attest_for_one_nonce_and_key_with_what_lies_beside_the_broker() {
+    for sgx in [false, true] {
+        let (mut world, shelf) = (world(sgx), tempfile::tempdir().unwrap());
+        let root = world.make().root;
+        let anchors = Anchors { intel: root.clone(), ..Anchors::shipped() };
+        let reader = Reader::new(shelf.path().to_owned(), anchors.clone());
+        let change = |settings: &mut broker::Settings| {
+            settings.makers.intel = vec![attest::certificate::TrustAnchor::pin(&root).unwrap()];
+            settings.endorsements = Some(reader);
+        };
+        let Some(room) = Room::with(change).await else { return };
+        let router = Arc::clone(&room.broker).kbs_router();
+        let tee = if sgx { "sgx" } else { "tdx" };
+        let begin = json!({ "version": "0.4.0", "tee": tee, "extra-params": "" }).to_string();
+        let request = Request::post("/kbs/v0/auth").extension(peer(1)).body(Body::from(begin)).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let challenge: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        let (nonce, key) = (challenge["nonce"].as_str().unwrap().to_owned(), client_key());
+        assert_eq!(challenge["extra-params"], "", "the client's own sha384 holds");
+        let mut bound_to = |nonce: &str, key: &TeeKey| {
+            let data = BoundData { additional_evidence: "", nonce, tee_pubkey: key };
+            let bound = digest(&SHA384, &canonical::to_vec(&data).unwrap());
+            let field = world.body.len() - 64;
+            world.body[field..].fill(0);
+            world.body[field..field + 48].copy_from_slice(bound.as_ref());
+            world.make()
+        };
+        let made = bound_to(&nonce, &key);
+        let attest = async |made: &Made| {
+            let body = json!({
+                "init-data": null,
+                "runtime-data": { "nonce": nonce, "tee-pubkey": key },
+                "tee-evidence": {
+                    "primary_evidence": { "quote": STANDARD.encode(&made.quote) }, "additional_evidence": ""
+                },
+            });
+            ask(&router, "POST", "/kbs/v0/attest", &[("cookie", &cookie)], &body.to_string()).await
+        };
+        // Nothing vouches for the platform yet.
+        let (status, refused) = attest(&made).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let detail = refused["detail"].as_str().unwrap();
+        let missing = format!("glovebox endorsements fetch {tee}/tcb/{}", hex::encode(FMSPC));
+        assert!(detail.contains(&missing), "{detail}");
+        fill(shelf.path(), &made, &anchors);
+        // Of another nonce, and for another key.
+        for other in [bound_to("another", &key), bound_to(&nonce, &client_key())] {
+            let (status, refused) = attest(&other).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+            assert_eq!(refused["detail"], "the report data are not bound to this nonce and key");
+        }
+        let (status, answer) = attest(&made).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let token = answer["token"].as_str().unwrap();
+        assert!(token.len() < 16 << 10, "{} bytes", token.len());
+        let payload = envelope::text::decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        let found = &claims["submods"]["cpu0"]["ear.veraison.annotated-evidence"]["glovebox"];
+        assert_eq!((&found["tee"], &found["assurance"]), (&json!(tee), &json!("affirmed")), "{claims}");
+        assert_eq!(attest(&made).await.0, StatusCode::UNAUTHORIZED, "a nonce is redeemed once");
     }
 }
