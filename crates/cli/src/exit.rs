@@ -266,6 +266,7 @@ impl CliError {
             CliError::Endorsements(error) => error.status(),
             CliError::Evidence(
                 EvidenceError::NotGenuine(_)
+                | EvidenceError::NotAffirmed(_)
                 | EvidenceError::Provided(_)
                 | EvidenceError::Import(ImportError::Corim(_)),
             ) => Status::Refused,

@@ -198,3 +198,17 @@ fn a6_an_empty_nonce_is_no_nonce() {
         assert!(words.contains("the nonce is") && words.contains("\nhint: "), "{words}");
     }
 }
+
+#[test]
+fn reference_values_are_stated_of_affirmed_evidence_only() {
+    let Some(corpus) = corpus() else { return };
+    // Genuine, and the maker warns.
+    let folder = corpus.join("sgx/dcap-qvl-sgx-quote");
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().join("values.json");
+    let named = ["--at", "2025-07-04T10:28:44Z", "--what", "x", "--out", out.to_str().unwrap()];
+    let output = glovebox(&[&["evidence", "reference", folder.to_str().unwrap()], &named[..]].concat());
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && words.contains("genuine and not affirmed"), "{words}");
+    assert!(!out.exists());
+}

@@ -410,6 +410,9 @@ fn taken_down(
     report_data: &[u8],
     init_data: Option<&InitData>,
 ) -> Result<Examined, EvidenceRefusal> {
+    if genuine.is_debug() {
+        return Err(EvidenceRefusal::Appraisal("what is being debugged keeps no secret".to_owned()));
+    }
     if !is_padded(genuine.bound(), report_data) {
         return Err(EvidenceRefusal::Binding);
     }

@@ -106,6 +106,12 @@ pub(crate) enum EvidenceError {
         "the Evidence is refused ({0}), so it gives no Reference Values\nhint: `glovebox evidence appraise` tells why"
     )]
     NotGenuine(String),
+    /// Genuine, and the maker does not say that all is well.
+    #[error(
+        "the Evidence is genuine and not affirmed ({}: {}), so it gives no Reference Values\nhint: `glovebox evidence appraise` tells what is missing",
+        .0.name(), .0.words()
+    )]
+    NotAffirmed(Assurance),
     /// A register that is not there.
     #[error("the Evidence has no register `{0}`\nhint: leave `--register` out to see all of them")]
     NoRegister(String),
@@ -233,7 +239,8 @@ fn told(
             .appraise(nonce.map(|nonce| nonce.0.as_slice()).unwrap_or_default(), policy)
             .map(|appraised| format!("appraised: admitted by the policy, tier {}", appraised.tier()))
             .map_err(|unfit| Refused::unfit(unfit.code(), &unfit)),
-        (None, _) if genuine.assurance() != Assurance::Affirmed => Err(Refused {
+        // Whether a certificate was revoked is said beside the verdict; a policy decides whether that is enough.
+        (None, _) if !matches!(genuine.assurance(), Assurance::Affirmed | Assurance::RevocationUnknown) => Err(Refused {
             step: None,
             code: "not-affirmed".to_owned(),
             words: format!("{}: {}\n{}", genuine.assurance().name(), genuine.assurance().words(), remedy(&genuine)),

@@ -13,7 +13,7 @@ use agreement::documents::ReferenceDeposit;
 use attest::{
     events::RoleName,
     keys::VerificationKey,
-    platform::Platform,
+    platform::{Assurance, Platform},
     reference::{Provided, ReferenceValues},
     snp::SnpPolicy,
 };
@@ -181,6 +181,9 @@ fn source(args: &Reference) -> Result<Source, CliError> {
             let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
             let examined = examine(&pieces, &shelf, &SnpPolicy::default(), now).map_err(EvidenceError::from)?;
             let genuine = examined.outcome.map_err(|refused| EvidenceError::NotGenuine(refused.code))?;
+            if genuine.assurance() != Assurance::Affirmed {
+                return Err(EvidenceError::NotAffirmed(genuine.assurance()).into());
+            }
             let evidence = pieces.0.iter().find(|piece| piece.kind == examined.kind);
             let evidence = Digest::of(evidence.map_or(&[], |piece| piece.bytes.as_slice()));
             Ok(reference::of_evidence(&genuine, evidence))
