@@ -251,7 +251,7 @@ fn of_confidential_hardware_every_listed_register_must_be_vouched_for() {
         anchors: Anchors::Pinned(vec![Bytes(amd.root())]),
         policy: PlatformPolicy {
             tier_floor: Tier::ConfidentialVm,
-            admits: BTreeSet::from(["affirmed".to_owned()]),
+            admits: BTreeSet::from(["revocation-unknown".to_owned()]),
             hardware: HardwareIds::Any,
             measurements: measured.clone(),
         },
