@@ -301,7 +301,7 @@ fn a1_every_byte_of_a_measurement_counts() {
 
 #[test]
 fn a_list_of_more_measurements_than_are_kept_is_refused_by_their_number() {
-    let line = format!("10 {} ima 00 x\n", "0".repeat(40));
+    let line = format!("10 {} ima-ng sha1: x\n", "0".repeat(40));
     assert_eq!(MeasurementList::parse(line.repeat(100_000).as_bytes()).map(|list| list.entries().len()), Ok(100_000));
     let number = FormatError::Value {
         structure: "the measurement list",

@@ -276,8 +276,8 @@ fn a2_a_token_cut_anywhere_or_with_a_byte_more_is_refused() {
         let body = cbor::sign1(&cbor::protected(-7), &cbor::map(&[]), &payload[..size], |message| sign(&pair, message));
         assert!(matches!(refused_cwt(&body, &keys), TokenError::Cbor(CborError::Truncated(_))), "{size}");
     }
-    assert_eq!(refused(&"A".repeat(1024 * 1024 + 1), &keys), TokenError::TooLarge(1024 * 1024 + 1));
-    assert_eq!(refused(&"A".repeat(1024 * 1024), &keys), TokenError::Parts(1));
+    assert_eq!(refused(&"A".repeat(256 * 1024 + 1), &keys), TokenError::TooLarge(256 * 1024 + 1));
+    assert_eq!(refused(&"A".repeat(256 * 1024), &keys), TokenError::Parts(1));
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn tokens_without_a_signature_or_by_a_shared_secret_are_refused() {
     let pair = p256();
     let keys = trusted(&pair);
     let secret = pair.public_key().as_ref().to_vec();
-    for name in ["none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "ES256K", "PS256", "RS1", "es256"] {
+    for name in ["none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "ES256K", "PS1", "RS1", "es256"] {
         let header = json!({ "alg": name });
         let error = TokenError::Algorithm(name.to_owned());
         assert_eq!(refused(&token(&header, &claims(), |_| Vec::new()), &keys), error);

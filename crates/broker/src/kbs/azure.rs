@@ -12,7 +12,7 @@ use attest::{
     certificate::TrustAnchor,
     intel,
     platform::Genuine,
-    snp::SnpPolicy,
+    snp::{SnpPolicy, SnpUnfit},
     tpm::QuoteEvidence,
 };
 use jiff::Timestamp;
@@ -105,7 +105,8 @@ impl OnSnp {
         let quote = self.parts.quote();
         let examined = azure::examine_snp(&self.parts.report, Some(&quote), &endorsements, anchors, now);
         let admitted = examined.map_err(refused)?.admit(&SnpPolicy::default());
-        self.parts.bound(admitted.map_err(|unfit| EvidenceRefusal::Appraisal(words(&unfit)))?, report_data)
+        let unfit = |unfit: SnpUnfit| EvidenceRefusal::Appraisal(format!("{}: {}", unfit.code(), words(&unfit)));
+        self.parts.bound(admitted.map_err(unfit)?, report_data)
     }
 }
 
