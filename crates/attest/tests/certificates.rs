@@ -216,6 +216,13 @@ fn revocation_lists_are_signed_current_and_whole() {
     let revoking = list(&[vec![1, 2, 3], leaf.serial()]);
     assert!(RevocationList::check(&revoking, &intermediate, now()).unwrap().revokes(&leaf));
     let sparing = list(&[vec![1, 2, 3]]);
+    let read = RevocationList::check(&sparing, &intermediate, now()).unwrap();
+    let period = ("2025-12-01T00:00:00Z".parse().unwrap(), "2026-02-01T00:00:00Z".parse().unwrap());
+    assert_eq!((read.last_update(), read.next_update()), period);
+    assert_eq!(RevocationList::claimed_period(&sparing), Some(period));
+    assert_eq!(RevocationList::claimed_issuer(&sparing).as_deref(), Some("Intermediate"));
+    assert_eq!(RevocationList::claimed_period(&sparing[1..]), None);
+    assert_eq!(RevocationList::claimed_issuer(&sparing[1..]), None);
     assert!(!RevocationList::check(&sparing, &intermediate, now()).unwrap().revokes(&leaf));
     let refused = |der: &[u8], issuer: &Certificate<'_>, now: Timestamp| RevocationList::check(der, issuer, now).err();
     let time = |text: &str| -> Timestamp { text.parse().unwrap() };
@@ -247,4 +254,131 @@ fn bundles_come_as_pem_or_der_and_may_be_padded_with_zeros() {
     }
     let many = ders.concat().repeat(6);
     assert_eq!(Certificate::split(&many), Err(CertificateFault::Malformed));
+}
+
+/// A self-signed certificate of exactly this size.
+fn certificate_of(size: usize) -> Vec<u8> {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let made = |filling: usize| {
+        let mut params = named("Large");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.serial_number = Some(SerialNumber::from(7_u64));
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999], vec![0; filling]));
+        params.self_signed(&key).unwrap().der().to_vec()
+    };
+    let filling = size - 1_000;
+    let der = made(filling + size - made(filling).len());
+    assert_eq!(der.len(), size);
+    der
+}
+
+#[test]
+fn sizes_are_bounded_to_the_byte() {
+    let malformed = Some(CertificateFault::Malformed);
+    assert_eq!(Certificate::parse(&certificate_of(65_536)).err(), None);
+    assert_eq!(Certificate::parse(&certificate_of(65_537)).err(), malformed);
+    let root = Chain::new().root();
+    let padded = |size: usize| [root.as_slice(), &vec![0; size - root.len()]].concat();
+    assert_eq!(Certificate::split(&padded(512 * 1024)).unwrap().len(), 1);
+    assert_eq!(Certificate::split(&padded(512 * 1024 + 1)).err(), malformed);
+    assert_eq!(Certificate::split(&root.repeat(16)).unwrap().len(), 16);
+    assert_eq!(Certificate::split(&root.repeat(17)).err(), malformed);
+    // One that signed itself is a chain of any length, and 16 are the most that are walked.
+    let parsed = |count: usize| vec![Certificate::parse(&root).unwrap(); count];
+    assert_eq!(check_chain(&parsed(16), &[anchor(&root)], now()), Ok(()));
+    assert_eq!(check_chain(&parsed(17), &[anchor(&root)], now()), fault(0, "", CertificateFault::Malformed));
+    assert_eq!(check_chain(&[], &[anchor(&root)], now()), fault(0, "", CertificateFault::Malformed));
+    let list = |size: usize| [&[0x30], vec![0; size - 1].as_slice()].concat();
+    assert_eq!(RevocationList::der(&list(8 << 20)).map(|der| der.len()), Ok(8 << 20));
+    assert_eq!(RevocationList::der(&list((8 << 20) + 1)).err(), malformed);
+}
+
+/// A list of exactly this size, by the key of `issuer`.
+fn list_of(size: usize, issuer: &Issuer<'_, &KeyPair>) -> Vec<u8> {
+    let made = |count: usize, last: usize| {
+        let revoked = |bytes: usize| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&vec![1; bytes]),
+            revocation_time: date_time_ymd(2025, 6, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let mut entries: Vec<RevokedCertParams> = (0..count).map(|_| revoked(20)).collect();
+        entries.push(revoked(last));
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 6, 1),
+            next_update: date_time_ymd(2026, 6, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: entries,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().der().to_vec()
+    };
+    let each = made(1_001, 1).len() - made(1_000, 1).len();
+    let most = size / each - 10;
+    let more = size - made(most, 1).len();
+    let der = made(most + more / each, 1 + more % each);
+    assert_eq!(der.len(), size);
+    der
+}
+
+#[test]
+fn a_revocation_list_is_read_up_to_8_mib_and_no_further() {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let mut params = named("Root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let root = params.self_signed(&key).unwrap().der().to_vec();
+    let root = Certificate::parse(&root).unwrap();
+    let issuer = Issuer::from_params(&params, &key);
+    assert!(RevocationList::check(&list_of(8 << 20, &issuer), &root, now()).is_ok());
+    let longer = list_of((8 << 20) + 1, &issuer);
+    assert_eq!(RevocationList::check(&longer, &root, now()).err(), Some(CertificateFault::Malformed));
+}
+
+#[test]
+fn what_stands_around_the_signed_part_has_one_spelling() {
+    // ecdsa-with-SHA256 and ecdsa-with-SHA384, each as an AlgorithmIdentifier.
+    let algorithm = |last: u8| [0x30, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, last];
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+    let mut params = named("Root");
+    let quoting = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999], algorithm(2).to_vec());
+    params.custom_extensions.push(quoting);
+    let der = params.self_signed(&key).unwrap().der().to_vec();
+    let parsed = Certificate::parse(&der).unwrap();
+    assert_eq!(parsed.der(), der);
+    // The algorithm outside is another than the one inside, though its bytes stand in the signed part.
+    let outside = der.windows(12).rposition(|window| window == algorithm(3)).unwrap();
+    let mut other = der.clone();
+    other[outside + 11] = 2;
+    assert_eq!(Certificate::parse(&other).err(), Some(CertificateFault::Malformed));
+    // A signature that is said not to use up its last byte.
+    let unused = der.len() - parsed.parsed().signature_value.data.len() - 1;
+    assert_eq!(der[unused], 0);
+    let mut other = der.clone();
+    other[unused] = 1;
+    assert_eq!(Certificate::parse(&other).err(), Some(CertificateFault::Malformed));
+}
+
+#[test]
+fn a_signature_is_checked_by_itself_too() {
+    let ders = Chain::new().ders();
+    let [leaf, intermediate, root] = ders.each_ref().map(|der| Certificate::parse(der).unwrap());
+    assert_eq!(leaf.check_signed_by(&intermediate), Ok(()));
+    assert_eq!(leaf.check_signed_by(&root), Err(CertificateFault::Issuer));
+    let others = Chain::new().ders();
+    let namesake = Certificate::parse(&others[1]).unwrap();
+    assert_eq!(leaf.check_signed_by(&namesake), Err(CertificateFault::Signature));
+    assert_eq!(root.check_signed_by(&root), Ok(()));
+}
+
+#[test]
+fn a_chain_may_end_in_another_certificate_of_a_pinned_key() {
+    let (chain, other) = (Chain::new(), Chain::new());
+    // The root's key and name, certified by somebody else: who is pinned is the key.
+    let cross = chain.root.0.signed_by(&chain.root.1, &Issuer::from_params(&other.root.0, &other.root.1)).unwrap();
+    let [leaf, intermediate, root] = chain.ders();
+    let ders = [leaf, intermediate, cross.der().to_vec()];
+    assert_eq!(check(&ders, &[anchor(&root)], now()), Ok(()));
+    assert_eq!(check(&ders, &[anchor(&Chain::new().root())], now()), fault(2, "Root", CertificateFault::Untrusted));
 }

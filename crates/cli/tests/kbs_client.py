@@ -202,7 +202,7 @@ def main():
     say("h3 path", status=status, error=error(data)[0])
     status, data = client.ask("POST", "/kbs/v0/auth", b'{"version":"0.4.0","version":"0.4.0","tee":"tpm","extra-params":""}')
     say("h3 duplicate", status=status, error=error(data)[0])
-    status, data = client.ask("POST", "/kbs/v0/auth", b'{"version":"0.4.0","tee":"tpm","extra-params":' + b"[" * 100000)
+    status, data = client.ask("POST", "/kbs/v0/auth", b'{"version":"0.4.0","tee":"tpm","extra-params":' + b"[" * 8000)
     say("h3 deep", status=status, error=error(data)[0])
 
     absent = get(new(), "hospital/key/1")
