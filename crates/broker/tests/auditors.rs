@@ -115,10 +115,14 @@ async fn row_70a_no_key_leaves_without_the_auditors_word_nor_after_it_was_withdr
 async fn an_auditors_word_ends_with_its_last_moment() {
     let Some(room) = audited().await else { return };
     let (mut connection, run, enrolment) = room.running().await;
-    let brief = Signed::sign(word(&room, SignedDuration::from_secs(4)), &auditor().key).unwrap();
+    let brief = Signed::sign(word(&room, SignedDuration::from_secs(15)), &auditor().key).unwrap();
     assert_eq!(bring(&room, &brief, &auditor().key).await, "done");
     assert!(room.worker.release(&mut connection, &room.digest(), &run, &enrolment).await.is_ok());
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    while Timestamp::now() <= brief.value().expires {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // An idle connection is closed in the meantime.
+    let mut connection = room.connect_worker().await;
     let second = room.submit("university").await.unwrap();
     let refused = room.worker.release(&mut connection, &room.digest(), &second, &enrolment).await;
     assert_eq!(code(refused), "not-vouched");
