@@ -361,18 +361,6 @@ fn what_stands_around_the_signed_part_has_one_spelling() {
 }
 
 #[test]
-fn a_signature_is_checked_by_itself_too() {
-    let ders = Chain::new().ders();
-    let [leaf, intermediate, root] = ders.each_ref().map(|der| Certificate::parse(der).unwrap());
-    assert_eq!(leaf.check_signed_by(&intermediate), Ok(()));
-    assert_eq!(leaf.check_signed_by(&root), Err(CertificateFault::Issuer));
-    let others = Chain::new().ders();
-    let namesake = Certificate::parse(&others[1]).unwrap();
-    assert_eq!(leaf.check_signed_by(&namesake), Err(CertificateFault::Signature));
-    assert_eq!(root.check_signed_by(&root), Ok(()));
-}
-
-#[test]
 fn a_chain_may_end_in_another_certificate_of_a_pinned_key() {
     let (chain, other) = (Chain::new(), Chain::new());
     // The root's key and name, certified by somebody else: who is pinned is the key.
