@@ -435,6 +435,46 @@ mod tests {
     }
 
     #[test]
+    fn a8_conditions_that_cannot_be_evaluated_deny() {
+        // Valid, and an overflow once it is asked: Cedar leaves such a policy out, so what it would have forbidden were allowed.
+        const OVERFLOW: &str = "context.result.tier_level + 9223372036854775807 + 9223372036854775807 > 0";
+        let evaluation = |text: &str| decide(text).unwrap_err().policy == "evaluation";
+        assert!(evaluation(&format!("permit(principal, action, resource) when {{ {OVERFLOW} }};")));
+        let allowed = "permit(principal, action, resource);";
+        assert!(evaluation(&format!("{allowed} forbid(principal, action, resource) when {{ {OVERFLOW} }};")));
+        assert!(evaluation(&format!("{allowed} permit(principal, action, resource) when {{ {OVERFLOW} }};")));
+        assert!(evaluation(&format!("{allowed} forbid(principal, action, resource) unless {{ {OVERFLOW} }};")));
+        // A clause that decides before the fault is met decides.
+        let shielded = format!("{allowed} forbid(principal, action, resource) when {{ false && {OVERFLOW} }};");
+        assert_eq!(decide(&shielded), Ok(()));
+        // What nothing permits, and what a result leaves undefined.
+        assert!(decide("forbid(principal, action, resource) when { false };").is_err());
+        let text = "permit(principal, action, resource) when { context.result has hardware_id && context.result.hardware_id == \"other\" };";
+        assert!(decide(text).is_err());
+        // Of conditions that are not there, or are not those that the digest names, there are none.
+        let compiled = Compiled::default();
+        assert!(compiled.of(&Digest::of(allowed.as_bytes()), || None).is_none());
+        assert!(compiled.of(&Digest::of(b"another text"), || Some(allowed.to_owned())).is_none());
+        assert!(compiled.of(&Digest::of(b"not Cedar"), || Some("not Cedar".to_owned())).is_none());
+        assert!(compiled.of(&Digest::of(allowed.as_bytes()), || Some(allowed.to_owned())).is_some());
+    }
+
+    /// There are no loops in Cedar and no clock in the broker's decision: what bounds the time is the size of what is compiled.
+    #[test]
+    fn a8_the_longest_conditions_are_decided_in_seconds() {
+        let clause = "context.result.measurements.contains(\"pcr7=01\")";
+        let policy = |clauses: usize| {
+            let all = vec![clause; clauses].join(" || ");
+            format!("permit(principal, action, resource) when {{ {all} }};")
+        };
+        let clauses = (1..).take_while(|clauses| policy(*clauses).len() * 64 < SecretPush::MAX_POLICY).last().unwrap();
+        let text = policy(clauses).repeat(64);
+        let started = std::time::Instant::now();
+        assert!(decide(&text).is_err());
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    #[test]
     fn h3_deep_conditions_do_not_end_the_process() {
         let deep = |open: &str, close: &str, times: usize| {
             format!("permit(principal, action, resource) when {{ {}true{} }};", open.repeat(times), close.repeat(times))
