@@ -396,19 +396,6 @@ mod tests {
     }
 
     #[test]
-    fn a8_what_errs_while_it_is_evaluated_denies_whatever_else_permits() {
-        let overflows = "9223372036854775807 * (context.result.tier_level + 2) > 0";
-        let permit = "permit(principal, action, resource);";
-        for text in [
-            format!("permit(principal, action, resource) when {{ {overflows} }};"),
-            format!("{permit} permit(principal, action, resource) when {{ {overflows} }};"),
-            format!("{permit} forbid(principal, action, resource) when {{ {overflows} }};"),
-        ] {
-            assert_eq!(decide(&text).unwrap_err().policy, "evaluation", "{text}");
-        }
-    }
-
-    #[test]
     fn a_misspelled_attribute_is_refused_with_its_place() {
         let text = "permit(principal, action, resource) when {\n  context.result.mesurements.contains(\"x\")\n};";
         let error = Conditions::compile(text).unwrap_err();
