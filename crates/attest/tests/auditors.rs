@@ -243,14 +243,13 @@ fn of_confidential_hardware_every_listed_register_must_be_vouched_for() {
     let amd = snp::Amd::new(Generation::Genoa);
     let key = amd.key(&amd.chip_fields());
     let mut room = Room::with_tpm(Tier::SoftwareTpm, |_| {});
-    room.policy.tier_floor = Tier::ConfidentialVm;
     room.policy.tpm.endorsement_keys = EndorsementKeys::Any;
     room.policy.auditors = Some(rule(&[1], 1));
     let measured = MeasurementRule::from([("measurement".to_owned(), BTreeSet::from(["ab".repeat(48)]))]);
     let hardware = HardwareRule {
         anchors: Anchors::Pinned(vec![Bytes(amd.root())]),
         policy: PlatformPolicy {
-            tier_floor: Tier::ConfidentialVm,
+            tier_floor: Tier::SoftwareTpm,
             admits: BTreeSet::from(["revocation-unknown".to_owned()]),
             hardware: HardwareIds::Any,
             measurements: measured.clone(),

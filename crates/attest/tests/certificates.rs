@@ -289,8 +289,8 @@ fn sizes_are_bounded_to_the_byte() {
     assert_eq!(check_chain(&parsed(17), &[anchor(&root)], now()), fault(0, "", CertificateFault::Malformed));
     assert_eq!(check_chain(&[], &[anchor(&root)], now()), fault(0, "", CertificateFault::Malformed));
     let list = |size: usize| [&[0x30], vec![0; size - 1].as_slice()].concat();
-    assert_eq!(RevocationList::der(&list(8 << 20)).map(|der| der.len()), Ok(8 << 20));
-    assert_eq!(RevocationList::der(&list((8 << 20) + 1)).err(), malformed);
+    assert_eq!(RevocationList::der(&list(4 << 20)).map(|der| der.len()), Ok(4 << 20));
+    assert_eq!(RevocationList::der(&list((4 << 20) + 1)).err(), malformed);
 }
 
 /// A list of exactly this size, by the key of `issuer`.
@@ -323,7 +323,7 @@ fn list_of(size: usize, issuer: &Issuer<'_, &KeyPair>) -> Vec<u8> {
 }
 
 #[test]
-fn a_revocation_list_is_read_up_to_8_mib_and_no_further() {
+fn a_revocation_list_is_read_up_to_4_mib_and_no_further() {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let mut params = named("Root");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -331,8 +331,8 @@ fn a_revocation_list_is_read_up_to_8_mib_and_no_further() {
     let root = params.self_signed(&key).unwrap().der().to_vec();
     let root = Certificate::parse(&root).unwrap();
     let issuer = Issuer::from_params(&params, &key);
-    assert!(RevocationList::check(&list_of(8 << 20, &issuer), &root, now()).is_ok());
-    let longer = list_of((8 << 20) + 1, &issuer);
+    assert!(RevocationList::check(&list_of(4 << 20, &issuer), &root, now()).is_ok());
+    let longer = list_of((4 << 20) + 1, &issuer);
     assert_eq!(RevocationList::check(&longer, &root, now()).err(), Some(CertificateFault::Malformed));
 }
 

@@ -47,6 +47,9 @@ async fn ask(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]
     (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
+/// One test at a time: the memory of the process is measured.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Resident pages of this process, in bytes.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -55,6 +58,7 @@ fn resident() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h2_a_flood_of_auth_leaves_the_memory_as_it_was() {
+    let _alone = ALONE.lock().await;
     let generous = Rate { per_second: 1_000_000, burst: 1_000_000 };
     let Some(room) = Room::with(|settings| settings.rate = generous).await else { return };
     let router = Arc::clone(&room.broker).kbs_router();
@@ -76,6 +80,7 @@ async fn h2_a_flood_of_auth_leaves_the_memory_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_told_what_makes_stock_clients_attest_and_no_more() {
+    let _alone = ALONE.lock().await;
     let Some(room) = Room::with(|settings| settings.rate = Rate { per_second: 1, burst: 60 }).await else { return };
     let router = Arc::clone(&room.broker).kbs_router();
     let path = "/kbs/v0/resource/a/b/c";
@@ -165,6 +170,7 @@ fn client_key() -> TeeKey {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trust_domains_and_enclaves_attest_for_one_nonce_and_key_with_what_lies_beside_the_broker() {
+    let _alone = ALONE.lock().await;
     for sgx in [false, true] {
         let (mut world, shelf) = (world(sgx), tempfile::tempdir().unwrap());
         let root = world.make().root;
