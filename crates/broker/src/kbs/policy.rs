@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_denial_costs_in_proportion_to_the_text() {
-        let clauses = "when { context.result.tee == \"tpm\" } ".repeat(100);
+        let clauses = "when { context.result.tee == \"tpm\" } ".repeat(40);
         let text = format!("permit(principal, action, resource) {clauses} when {{ context.result.tee == \"snp\" }};");
         assert!(text.len() < SecretPush::MAX_POLICY);
         let denial = decide(&text).unwrap_err();
