@@ -664,3 +664,85 @@ mod tests {
         assert!(!framed(&certificate, &long, &der(0x30, &content)));
     }
 }
+
+#[cfg(test)]
+mod scheme_tests {
+    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+    use super::*;
+
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        [&[tag, content.len() as u8], content.as_slice()].concat()
+    }
+
+    /// 2.16.840.1.101.3.4.2.N: 1 is SHA-256, 2 SHA-384, 3 SHA-512.
+    fn hash(last: u8) -> Vec<u8> {
+        der(0x30, &[&[0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last], &[0x05, 0x00]])
+    }
+
+    /// Whether RSASSA-PSS with these parameters (RFC 4055, section 3.1) is a scheme that is known.
+    fn pss(digest: u8, mask: u8, salt: u8, trailer: u8) -> bool {
+        let mgf1 = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x08];
+        let mask = der(0x30, &[&mgf1, &hash(mask)]);
+        let parameters = der(
+            0x30,
+            &[
+                &der(0xA0, &[&hash(digest)]),
+                &der(0xA1, &[&mask]),
+                &der(0xA2, &[&[0x02, 0x01, salt]]),
+                &der(0xA3, &[&[0x02, 0x01, trailer]]),
+            ],
+        );
+        let pss = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
+        let algorithm = der(0x30, &[&pss, &parameters]);
+        let (_, algorithm) = AlgorithmIdentifier::from_der(&algorithm).unwrap();
+        let key = curve(&[0x2B, 0x81, 0x04, 0x00, 0x22]);
+        let (_, key) = SubjectPublicKeyInfo::from_der(&key).unwrap();
+        scheme(&key, &algorithm).is_some()
+    }
+
+    /// A key on the curve of this OID.
+    fn curve(oid: &[u8]) -> Vec<u8> {
+        let ec = [0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+        der(0x30, &[&der(0x30, &[&ec, &der(0x06, &[oid])]), &[0x03, 0x02, 0x00, 0x04]])
+    }
+
+    #[test]
+    fn parameters_of_pss_fit_one_another() {
+        for (digest, salt) in [(1, 32), (2, 48), (3, 64)] {
+            assert!(pss(digest, digest, salt, 1), "{digest}");
+            assert!(!pss(digest, digest % 3 + 1, salt, 1), "another mask");
+            assert!(!pss(digest, digest, salt - 1, 1) && !pss(digest, digest, 20, 1), "another salt");
+            assert!(!pss(digest, digest, salt, 2), "another trailer");
+        }
+        assert!(!pss(4, 4, 28, 1), "SHA-224");
+    }
+
+    #[test]
+    fn ecdsa_is_known_on_three_curves() {
+        let known = |oid: &[u8]| {
+            let key = curve(oid);
+            let (_, key) = SubjectPublicKeyInfo::from_der(&key).unwrap();
+            [Hash::Sha256, Hash::Sha384, Hash::Sha512].map(|hash| ecdsa_asn1(&key, hash).is_some())
+        };
+        let (p384, p521, p224) =
+            (&[0x2B, 0x81, 0x04, 0x00, 0x22], &[0x2B, 0x81, 0x04, 0x00, 0x23], &[0x2B, 0x81, 0x04, 0x00, 0x21]);
+        assert_eq!(known(&[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07]), [true; 3]);
+        assert_eq!((known(p384), known(p521), known(p224)), ([true; 3], [true; 3], [false; 3]));
+    }
+
+    #[test]
+    fn lengths_have_their_shortest_form() {
+        let of = |head: &[u8], size: usize| {
+            let bytes = [head, &vec![7; size]].concat();
+            element(&bytes).map(|(tag, content, after)| (tag, content.len(), after.len()))
+        };
+        assert_eq!(of(&[0x30, 0x7F], 127), Some((0x30, 127, 0)));
+        assert_eq!(of(&[0x30, 0x81, 0x80], 130), Some((0x30, 128, 2)));
+        assert_eq!(of(&[0x30, 0x82, 0x01, 0x02], 258), Some((0x30, 258, 0)));
+        assert_eq!(of(&[0x30, 0x81, 0x7F], 127), None);
+        assert_eq!(of(&[0x30, 0x82, 0x00, 0x80], 128), None);
+        assert_eq!(of(&[0x30, 0x80], 4), None);
+        assert_eq!(of(&[0x30, 0x81, 0x80], 127), None);
+    }
+}

@@ -228,6 +228,12 @@ fn revocation_lists_are_signed_current_and_whole() {
     let time = |text: &str| -> Timestamp { text.parse().unwrap() };
     assert_eq!(refused(&sparing, &intermediate, time("2026-02-01T00:00:01Z")), Some(CertificateFault::Expired));
     assert_eq!(refused(&sparing, &intermediate, time("2025-11-30T23:59:59Z")), Some(CertificateFault::NotYetValid));
+    // Another algorithm outside than inside, though its bytes stand in the signed part: as a serial number.
+    let sha = |last: u8| vec![0x30, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, last];
+    let mut quoting = list(&[sha(2)]);
+    let outside = quoting.windows(12).rposition(|window| window == sha(3)).unwrap();
+    quoting[outside + 11] = 2;
+    assert_eq!(refused(&quoting, &intermediate, now()), Some(CertificateFault::Malformed));
     let other = Chain::new().ders();
     assert_eq!(refused(&sparing, &Certificate::parse(&other[1]).unwrap(), now()), Some(CertificateFault::Signature));
     assert_eq!(refused(&sparing, &Certificate::parse(&root).unwrap(), now()), Some(CertificateFault::Issuer));

@@ -13,7 +13,8 @@ use attest::{
     platform::{HardwareIds, Platform, PlatformPolicy, Refusal, Unfit},
     snp::{
         Generation::{self, Genoa, Milan, Turin},
-        SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit, Tcb, anchors, examine,
+        SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit, Tcb, anchors, examine, examine_authorities,
+        examine_key,
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -110,6 +111,7 @@ fn good_reports_of_each_generation_are_genuine_and_admitted() {
         let scene = Scene::new(generation);
         let genuine = scene.examine().unwrap().admit(&SnpPolicy::default()).unwrap();
         assert_eq!(genuine.bound(), &[0x5A; 64]);
+        assert_eq!(genuine.examined_at(), now());
         assert_eq!(genuine.register("measurement"), Some([0xA5; 48].as_slice()));
         let policy: Vec<u8> = scene.report[at::POLICY..][..8].iter().rev().copied().collect();
         assert_eq!(genuine.register("policy"), Some(policy.as_slice()));
@@ -265,6 +267,50 @@ fn s3_a_certificate_that_lacks_or_misstates_version_or_chip_is_refused() {
     assert_eq!(changed(Turin, at::CHIP_ID + 8, &[1]).examine(), Err(SnpError::Chip));
     let reserved = Scene::with(Genoa, |key| key.extensions.push((vec![3, 4], integer(1))), |_| {});
     assert_eq!(reserved.examine(), Err(SnpError::Extension("reserved security version")));
+}
+
+#[test]
+fn s3_a_product_is_a_short_text_of_its_own_length() {
+    let of = |value: &[u8]| {
+        let value = value.to_vec();
+        Scene::with(Genoa, |key| key.extensions[0].1 = value, |_| {}).examine().map(|_| ())
+    };
+    let text = |text: &[u8]| [&[0x16, u8::try_from(text.len()).unwrap()], text].concat();
+    let refused = Err(SnpError::Extension("product name"));
+    assert_eq!(of(&text(b"Genoa-B1")), Ok(()));
+    // A length that is not the text's, more than 32 characters, and what is no ASCII; whatever they begin with.
+    for bad in [&[0x16, 9][..], &[0x16, 7], &[0x16, 0]] {
+        assert_eq!(of(&[bad, b"Genoa-B1"].concat()), refused, "{bad:?}");
+    }
+    assert_eq!(of(&text(&[b"Genoa-".as_slice(), &[b'B'; 26]].concat())), Ok(()));
+    assert_eq!(of(&text(&[b"Genoa-".as_slice(), &[b'B'; 27]].concat())), refused);
+    assert_eq!(of(&text("Genoa-\u{fc}".as_bytes())), refused);
+    assert_eq!(of(&[&[0x0C, 8], b"Genoa-B1".as_slice()].concat()), refused);
+}
+
+#[test]
+fn s3_a_chips_id_has_its_size_bare_or_as_an_octet_string() {
+    for (generation, size) in [(Genoa, 64), (Turin, 8)] {
+        let of = |head: &[u8], size: usize| {
+            let change = |key: &mut KeyFields| {
+                let found = key.extensions.iter_mut().find(|(arcs, _)| *arcs == [4]).unwrap();
+                let id = found.1.iter().copied().chain([0; 2]).take(size);
+                found.1 = head.iter().copied().chain(id).collect();
+            };
+            Scene::with(generation, change, |_| {}).examine().map(|_| ())
+        };
+        let told = u8::try_from(size).unwrap();
+        let refused = Err(SnpError::Extension("hardware id"));
+        assert_eq!((of(&[], size), of(&[4, told], size)), (Ok(()), Ok(())));
+        for other in [size - 1, size + 1, 0] {
+            assert_eq!(of(&[], other), refused, "{other}");
+            assert_eq!(of(&[4, told], other), refused, "{other}");
+        }
+        assert_eq!(
+            (of(&[4, told - 1], size), of(&[4, told + 1], size), of(&[5, told], size)),
+            (refused.clone(), refused.clone(), refused)
+        );
+    }
 }
 
 /// Another value of the same form.
@@ -567,4 +613,18 @@ fn certificates_out_of_time_and_missing_ones_are_named() {
     assert_eq!(judged(Some(&scene.key.certificate), Some(&twice)), Err(SnpError::Generation));
     let renamed = Scene::with(Genoa, |key| key.common_name = "SEV-CEK".to_owned(), |_| {});
     assert_eq!(renamed.examine(), Err(SnpError::Extension("common name")));
+}
+
+#[test]
+fn keys_and_authorities_are_examined_without_a_report_too() {
+    let scene = Scene::new(Genoa);
+    let (chain, roots, key) = (scene.amd.chain(), scene.amd.anchors(), &scene.key.certificate);
+    assert_eq!(examine_key(key, &chain, &roots, now()), Ok(()));
+    assert_eq!(examine_key(key, &Amd::new(Milan).chain(), &roots, now()), Err(SnpError::Generation));
+    assert!(matches!(examine_key(key, &chain, &anchors(), now()), Err(SnpError::Chain(_))));
+    assert_eq!(examine_authorities(&chain, None, &roots, now()), Ok(()));
+    assert!(matches!(examine_authorities(&chain, None, &anchors(), now()), Err(SnpError::Chain(_))));
+    let list = |revoked: bool| scene.amd.list(revoked, (2026, 2027));
+    assert_eq!(examine_authorities(&chain, Some(&list(false)), &roots, now()), Ok(()));
+    assert_eq!(examine_authorities(&chain, Some(&list(true)), &roots, now()), Err(SnpError::Revoked));
 }
