@@ -1,4 +1,5 @@
 //! Documents of Nitro Enclaves. What others are written in Rust for them does less, so nothing stands beside.
+//! Many bind no nonce; these are held against the policy all the same.
 
 use attest::{
     certificate::TrustAnchor,
@@ -34,6 +35,9 @@ impl Document {
 impl Subject for Document {
     fn ours(&self) -> Result<(), String> {
         let genuine = examine(&self.evidence, &self.anchors, self.now).map_err(|error| error.to_string())?;
+        if self.bound.is_empty() {
+            return genuine.fits(&self.policy).map(drop).map_err(|error| error.to_string());
+        }
         appraise(genuine, &self.bound, &self.policy)
     }
 }

@@ -3,7 +3,6 @@
 //! It leaves to its caller which root key counts, the time, and whether chip and version are those of the key's certificate. The root must be one of those
 //! that it ships, since a chain under any other proves nothing; the rest is not asked of it.
 
-use attest::certificate::Certificate as Parsed;
 use sev::{
     certs::snp::{Certificate, Chain, Verifiable as _, builtin},
     firmware::guest::AttestationReport,
@@ -24,10 +23,7 @@ pub struct Sev {
 impl Sev {
     /// Prepares an input; `None` where it lacks what `sev` must have. It takes certificates one by one, so bundles are split for it.
     pub fn prepare(input: &Input) -> Option<Sev> {
-        let [key] = Parsed::split(input.key.as_deref()?).ok()?.try_into().ok()?;
-        let mut above = Parsed::split(input.chain.as_deref()?).ok()?;
-        above.sort_by_key(|der| Parsed::parse(der).is_ok_and(|above| above.common_name().starts_with("ARK")));
-        let [intermediate, root] = above.try_into().ok()?;
+        let [key, intermediate, root] = input.certificates()?;
         let roots = [builtin::milan::ark().ok()?, builtin::genoa::ark().ok()?, builtin::turin::ark().ok()?];
         Some(Sev { report: input.report.clone(), root, intermediate, key, roots })
     }

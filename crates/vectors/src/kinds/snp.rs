@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attest::{
-    certificate::TrustAnchor,
+    certificate::{Certificate, TrustAnchor},
     platform::{Assurance, HardwareIds, PlatformPolicy},
     snp::{
         Generation, SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, Tcb, anchors, examine,
@@ -44,6 +44,15 @@ impl Input {
             list: case.file("crl")?,
             now: case.now(),
         })
+    }
+
+    /// Its certificates in DER, one by one: the key's, the intermediate's, the root's; `None` if there are others.
+    pub fn certificates(&self) -> Option<[Vec<u8>; 3]> {
+        let [key] = Certificate::split(self.key.as_deref()?).ok()?.try_into().ok()?;
+        let mut above = Certificate::split(self.chain.as_deref()?).ok()?;
+        above.sort_by_key(|der| Certificate::parse(der).is_ok_and(|above| above.common_name().starts_with("ARK")));
+        let [intermediate, root] = above.try_into().ok()?;
+        Some([key, intermediate, root])
     }
 
     /// Examines it under AMD's roots.

@@ -1,9 +1,7 @@
 //! Reports of SEV-SNP with their certificates, beside `sev`.
 
-use attest::{
-    certificate::{Certificate, TrustAnchor},
-    snp::anchors,
-};
+use attest::{certificate::TrustAnchor, snp::anchors};
+use jiff::Timestamp;
 use vectors::{Case, Folder, comparison::Sev, kinds::snp::Input};
 
 use super::{
@@ -12,19 +10,25 @@ use super::{
 };
 
 pub struct Reports {
-    bases: Vec<(String, Input)>,
+    bases: Vec<Base>,
     anchors: Vec<TrustAnchor>,
 }
+
+/// A case that both accept, its certificates in DER, so that a mutation meets a certificate and not the spelling of one.
+struct Base {
+    id: String,
+    parts: [Vec<u8>; 4],
+    now: Timestamp,
+}
+
+/// What a base consists of. A mutation is named by them.
+const PARTS: [&str; 4] = ["report", "key", "intermediate", "root"];
 
 impl Reports {
     pub fn of(folder: &Folder) -> Reports {
         let anchors = anchors();
-        let bases = folder.cases().iter().filter_map(|case| Some((case.id.clone(), base(case, &anchors)?)));
-        Reports { bases: bases.collect(), anchors }
-    }
-
-    fn other(&self, random: &mut Random) -> &Input {
-        &self.bases[random.below(self.bases.len())].1
+        let bases = folder.cases().iter().filter_map(|case| base(case, &anchors)).collect();
+        Reports { bases, anchors }
     }
 }
 
@@ -38,41 +42,40 @@ impl Bases for Reports {
     }
 
     fn judge(&self, random: &mut Random) -> Judged {
-        let (id, input) = &self.bases[random.below(self.bases.len())];
-        let (mut mutant, other) = (input.clone(), self.other(random));
-        let mutation = match random.below(10) {
-            0..=3 => format!("report {}", change(&mut mutant.report, &other.report, random)),
-            part => {
-                let (name, slot, others) = match part {
-                    4..=6 => ("key", &mut mutant.key, &other.key),
-                    _ => ("chain", &mut mutant.chain, &other.chain),
-                };
-                let (slot, others) = (slot.as_mut().unwrap(), others.as_ref().unwrap());
-                let how = if random.below(6) == 0 {
-                    slot.clone_from(others);
-                    "of another".to_owned()
-                } else {
-                    change(slot, others, random)
-                };
-                format!("{name} {how}")
-            }
+        let [base, other] = [random.below(self.bases.len()), random.below(self.bases.len())].map(|at| &self.bases[at]);
+        let mut parts = base.parts.clone();
+        let at = [0, 0, 0, 0, 1, 1, 1, 2, 2, 3][random.below(10)];
+        let how = if at > 0 && random.below(6) == 0 {
+            parts[at].clone_from(&other.parts[at]);
+            "of another".to_owned()
+        } else {
+            change(&mut parts[at], &other.parts[at], random)
         };
-        Judged { base: id.clone(), mutation, ours: ours(&mutant, &self.anchors), theirs: theirs(&mutant) }
+        let input = mutant(parts, base.now);
+        Judged {
+            base: base.id.clone(),
+            mutation: format!("{} {how}", PARTS[at]),
+            ours: ours(&input, &self.anchors),
+            theirs: theirs(&input),
+        }
     }
 }
 
-/// A case that both accept, its certificates in DER, so that a mutation meets a certificate and not the spelling of one.
-fn base(case: &Case, anchors: &[TrustAnchor]) -> Option<Input> {
+fn base(case: &Case, anchors: &[TrustAnchor]) -> Option<Base> {
     if case.kind != "snp" || !case.has("report") {
         return None;
     }
-    let mut input = Input::of(case).unwrap();
-    for bundle in [&mut input.key, &mut input.chain] {
-        *bundle = Some(Certificate::split(bundle.as_deref()?).unwrap().concat());
-    }
+    let input = Input::of(case).unwrap();
+    let ([key, intermediate, root], now) = (input.certificates()?, input.now);
+    let base = Base { id: case.id.clone(), parts: [input.report, key, intermediate, root], now };
+    let input = mutant(base.parts.clone(), now);
     ours(&input, anchors).ok()?;
     theirs(&input).ok()?;
-    Some(input)
+    Some(base)
+}
+
+fn mutant([report, key, intermediate, root]: [Vec<u8>; 4], now: Timestamp) -> Input {
+    Input { report, key: Some(key), chain: Some([intermediate, root].concat()), list: None, now }
 }
 
 fn ours(input: &Input, anchors: &[TrustAnchor]) -> Verdict {
