@@ -17,7 +17,7 @@ use envelope::Digest;
 
 /// As in the worker, whose work is measured here; the plain side has it too.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures Glovebox against its limits on this machine.
 #[derive(Parser)]

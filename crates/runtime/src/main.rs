@@ -6,9 +6,10 @@ use clap::Parser;
 use envelope::PublicKey;
 use runtime::worker::{self, Config, HardwareConfig};
 
-/// Deciphering allocates a buffer for each page of each column; this allocator reuses them, where the system's gives them back and asks again.
+/// Deciphering allocates a buffer for each page of each column. This allocator keeps them for some seconds for the next, where the system's gives them
+/// back at once and asks again.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Computes for one broker, inside a machine that can attest.
 #[derive(Debug, Parser)]

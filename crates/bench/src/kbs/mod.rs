@@ -229,7 +229,7 @@ const SECRET: &[u8] = b"thirty-two bytes of a secret key";
 const CONDITIONS: &str = concat!(
     "@id(\"the measured machine\")\n",
     "permit(principal, action, resource) when {\n",
-    "  context.result.tee == \"snp\" && context.result.assurance == \"affirmed\" && context.result.tier_level >= 3 &&\n",
+    "  context.result.tee == \"snp\" && context.result.assurance == \"revocation-unknown\" && context.result.tier_level >= 3 &&\n",
     "  context.result.measurements.contains(\"measurement=",
     "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
     "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
