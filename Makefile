@@ -4,8 +4,9 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/glovebox/target
 CARGO ?= cargo
 BIN := $(CARGO_TARGET_DIR)/debug
+MUTANTS ?= /tmp/glovebox-mutants
 
-.PHONY: help demo test check vectors bench soak fuzz deps deps-demo build
+.PHONY: help demo test check vectors bench mutants soak fuzz deps deps-demo build
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +32,12 @@ bench: deps build ## the measurements of docs/performance.md; PARTS="tpch seal" 
 	$(CARGO) build --release -p bench -p broker -p runtime --bins
 	$(CARGO_TARGET_DIR)/release/glovebox-bench --demo $(BIN)/glovebox $(PARTS)
 	$(CARGO) run --release --quiet -p vectors --features comparison -- bench
+
+mutants: ## mutants of the checks of Evidence that no test notices; FILES='snp|tpm' chooses (docs/security/mutants.md)
+	scripts/mutants.py $(MUTANTS) list
+	CARGO_TARGET_DIR=$(MUTANTS)/target scripts/mutants.py $(MUTANTS) build
+	scripts/mutants.py $(MUTANTS) run '$(FILES)'
+	scripts/mutants.py $(MUTANTS) report
 
 soak: deps ## 1,000 kills of the broker under 16 writers, 10,000 mutants of Evidence beside other verifiers, and the like
 	GLOVEBOX_KILLS=$(or $(GLOVEBOX_KILLS),1000) $(CARGO) test --release -p broker --test store_kill -- --nocapture
