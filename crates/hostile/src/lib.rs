@@ -4,7 +4,7 @@
 //! more than 64 MiB of memory, no more than a second. `fuzz/` runs each under libFuzzer (`make fuzz`), and the test `regressions` replays
 //! what was found earlier, so both meet the same code.
 //!
-//! Where a parser stands behind a signature, the entry signs the input itself, with a key that it pins ([`signed`]). Where it reads several files, they
+//! Where a parser stands behind a signature, the entry signs the input itself, with a key that it pins (`signed`). Where it reads several files, they
 //! follow one another as [`Fields`].
 //!
 //! Deliberately absent: SQL text, which the engine's own parser reads (`runtime/tests/sql_random.rs` is its test), and answers of a TPM.

@@ -1,11 +1,11 @@
 //! From the Evidence of a client to what it proves: the one place where kinds of Evidence are told apart.
 //!
-//! Each kind that is served has an arm of [`Primary`]; every other kind is refused by its name. An examination compares the whole report data
+//! Each kind that is served has an arm of `Primary`; every other kind is refused by its name. An examination compares the whole report data
 //! with what the Attester had to bind: nothing is cut to the width of a field. Evidence that is not signed by hardware (`sample`) proves nothing
 //! and is refused by name.
 //!
-//! Three steps, the middle one alone with I/O: [`Primary::read`] takes the client's JSON apart, `endorsements` fetches from this machine what makers sign
-//! about such hardware, and [`Primary::examine`] decides on both. What clients of each kind write, and what vouches for it, is told in the
+//! Three steps, the middle one alone with I/O: `Primary::read` takes the client's JSON apart, `endorsements` fetches from this machine what makers sign
+//! about such hardware, and `Primary::examine` decides on both. What clients of each kind write, and what vouches for it, is told in the
 //! kind's own module: `tpm`, `snp`, `intel`, `azure`, `arm`, `hygon`.
 //!
 //! Deliberately absent: I/O, a clock, and a policy; whether a result is good enough is for the secret's owner to say. IBM Secure Execution is

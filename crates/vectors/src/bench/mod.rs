@@ -3,7 +3,7 @@
 //! What counts is the thread's own time on the processor, so that other work on the machine is not counted; neither side waits for anything.
 //! Per kind, each subject is appraised in turn by ours and theirs, so that a slow moment slows both alike; the time of a subject is the median
 //! of its rounds, the row shows the slowest subject and the ratio of the sums. Nothing is kept between two appraisals: each begins with bytes.
-//! A new platform is one more entry of `KINDS` and a module that gives its [`Subject`]s. Measure an optimised build; without the feature
+//! A new platform is one more entry of `KINDS` and a module that gives its `Subject`s. Measure an optimised build; without the feature
 //! `comparison` only ours is timed.
 
 mod intel;
