@@ -11,6 +11,10 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use wire::server::Bounds;
 
+/// As in the shipped program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Parser)]
 struct Arguments {
     #[arg(long)]

@@ -9,7 +9,7 @@
 //! the same question has the same answer.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     str::FromStr as _,
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
@@ -18,7 +18,7 @@ use agreement::documents::{SecretPath, SecretPush};
 use attest::Tier;
 use cedar_policy::{
     Authorizer, Context, Decision, Effect, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicySet, Request,
-    Schema, ValidationError, ValidationMode, Validator,
+    RestrictedExpression, Schema, ValidationError, ValidationMode, Validator,
 };
 use envelope::{Digest, text::shown};
 use miette::Diagnostic;
@@ -242,32 +242,51 @@ fn split(condition: Value, clauses: &mut Vec<Value>) {
     }
 }
 
+/// Written as values and not as JSON, of which the library tries every reading in turn: that alone cost more than everything else of a release.
 fn request(holder: &str, examined: &Examined, path: &SecretPath) -> Result<Request, String> {
     let schema = schema().map_err(|error| error.to_string())?;
-    let name = |kind: &str, id: &str| {
-        let kind = EntityTypeName::from_str(kind).map_err(|error| error.to_string())?;
-        Ok::<_, String>(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-    };
-    let action = name("Action", "release")?;
-    let mut result = json!({
-        "tee": examined.tee(),
-        "assurance": examined.assurance(),
-        "tier": examined.tier().name(),
-        "tier_level": level(examined.tier()),
-        "measurements": examined.measurements(),
-        "claims": examined.claims(),
-    });
-    if let (Some(id), Some(result)) = (examined.hardware_id(), result.as_object_mut()) {
-        result.insert("hardware_id".to_owned(), id.into());
-    }
-    let secret = json!({ "repository": path.repository(), "type": path.kind(), "tag": path.tag() });
-    let context = json!({ "result": result, "secret": secret });
-    let context = Context::from_json_value(context, Some((schema, &action))).map_err(|error| error.to_string())?;
-    let (principal, resource) = (name("Attester", holder)?, name("Secret", path.as_str())?);
-    Request::new(principal, action, resource, context, Some(schema)).map_err(|error| error.to_string())
+    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+    let texts = |set: &BTreeSet<String>| RestrictedExpression::new_set(set.iter().map(|each| text(each)));
+    let mut result = vec![
+        ("tee", text(examined.tee())),
+        ("assurance", text(examined.assurance())),
+        ("tier", text(examined.tier().name())),
+        ("tier_level", RestrictedExpression::new_long(level(examined.tier()))),
+        ("measurements", texts(examined.measurements())),
+        ("claims", texts(examined.claims())),
+    ];
+    result.extend(examined.hardware_id().map(|id| ("hardware_id", text(id))));
+    let secret = vec![("repository", text(path.repository())), ("type", text(path.kind())), ("tag", text(path.tag()))];
+    let context = Context::from_pairs([("result".to_owned(), record(result)?), ("secret".to_owned(), record(secret)?)]);
+    let context = context.map_err(|error| error.to_string())?;
+    let names = names()?;
+    let name = |kind: &EntityTypeName, id: &str| EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id));
+    let (principal, resource) = (name(&names.attester, holder), name(&names.secret, path.as_str()));
+    Request::new(principal, name(&names.action, "release"), resource, context, Some(schema))
+        .map_err(|error| error.to_string())
 }
 
-const fn level(tier: Tier) -> u8 {
+fn record(fields: Vec<(&str, RestrictedExpression)>) -> Result<RestrictedExpression, String> {
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+    RestrictedExpression::new_record(fields).map_err(|error| error.to_string())
+}
+
+/// The types of the schema. The library parses a name as a whole text.
+struct Names {
+    attester: EntityTypeName,
+    secret: EntityTypeName,
+    action: EntityTypeName,
+}
+
+fn names() -> Result<&'static Names, String> {
+    static NAMES: LazyLock<Result<Names, String>> = LazyLock::new(|| {
+        let name = |kind: &str| EntityTypeName::from_str(kind).map_err(|error| error.to_string());
+        Ok(Names { attester: name("Attester")?, secret: name("Secret")?, action: name("Action")? })
+    });
+    NAMES.as_ref().map_err(Clone::clone)
+}
+
+const fn level(tier: Tier) -> i64 {
     match tier {
         Tier::SoftwareTpm => 0,
         Tier::Tpm => 1,
