@@ -23,7 +23,7 @@ use crate::{Case, Folder, kinds::quotes::QuoteFiles};
 pub(super) fn subjects(folder: &Folder) -> Subjects {
     let mut subjects: Vec<Box<dyn Subject>> = vec![Box::new(Worker::forged()?)];
     for case in accepted(folder, "tpm-quote") {
-        subjects.push(Box::new(Quote::of(case)?));
+        subjects.extend(Quote::of(case)?.map(|quote| Box::new(quote) as Box<dyn Subject>));
     }
     Ok(subjects)
 }
@@ -79,7 +79,8 @@ struct Quote {
 }
 
 impl Quote {
-    fn of(case: &Case) -> Result<Quote, String> {
+    /// `None` where the quote answers no nonce: such a one is examined and never appraised.
+    fn of(case: &Case) -> Result<Option<Quote>, String> {
         let mut files = QuoteFiles::read(case, "")?.ok_or("the case has no quote")?;
         let fault = |_| "a quote cannot be signed".to_owned();
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(fault)?;
@@ -88,7 +89,8 @@ impl Quote {
         let key = PublicKey::from_spki(spki.as_ref()).ok_or("the key on P-256 is not one")?;
         let now = case.now();
         let genuine = examine(&files.evidence(), &key, now).map_err(|error| format!("{}: {error}", case.id))?;
-        Ok(Quote { bound: genuine.bound().to_vec(), policy: policy(&genuine), files, key, now })
+        let (bound, policy) = (genuine.bound().to_vec(), policy(&genuine));
+        Ok((!bound.is_empty()).then_some(Quote { files, key, now, bound, policy }))
     }
 }
 
