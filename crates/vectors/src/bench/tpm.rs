@@ -79,7 +79,7 @@ struct Quote {
 }
 
 impl Quote {
-    /// `None` where the quote answers no nonce: such a one is examined and never appraised.
+    /// `None` where the quote answers no nonce or covers no register: such a one is examined and never appraised.
     fn of(case: &Case) -> Result<Option<Quote>, String> {
         let mut files = QuoteFiles::read(case, "")?.ok_or("the case has no quote")?;
         let fault = |_| "a quote cannot be signed".to_owned();
@@ -90,7 +90,7 @@ impl Quote {
         let now = case.now();
         let genuine = examine(&files.evidence(), &key, now).map_err(|error| format!("{}: {error}", case.id))?;
         let (bound, policy) = (genuine.bound().to_vec(), policy(&genuine));
-        Ok((!bound.is_empty()).then_some(Quote { files, key, now, bound, policy }))
+        Ok((!bound.is_empty() && !policy.measurements.is_empty()).then_some(Quote { files, key, now, bound, policy }))
     }
 }
 
