@@ -109,7 +109,7 @@ impl Event {
         let text = std::str::from_utf8(reader.take(size).ok()?).ok()?;
         reader.finish().ok()?;
         let event = Event::from_text(text)?;
-        (event.data() == data).then_some(event)
+        (event.text() == text).then_some(event)
     }
 
     fn text(&self) -> String {

@@ -81,7 +81,10 @@ impl DigestWriter {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", hex::encode(self.0))
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str("sha256:")?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -97,7 +100,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Digest, DigestError> {
         let digits = text.strip_prefix("sha256:").ok_or_else(|| DigestError::Algorithm(clip(text)))?;
         let wrong = || DigestError::Digits(clip(text));
-        if digits.len() != 64 || digits.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if digits.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(wrong());
         }
         let mut bytes = [0; 32];
