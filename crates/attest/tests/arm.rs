@@ -361,6 +361,16 @@ fn claims_that_are_missing_or_of_another_size_are_named() {
     assert_eq!(invalid(COMPONENTS, cbor::array(&[])), fault("software_components"));
     assert_eq!(invalid(COMPONENTS, cbor::array(&vec![component("x"); 65])), fault("software_components"));
     assert_eq!(invalid(COMPONENTS, cbor::array(&[cbor::int(1)])), fault("software_components"));
+    // What is as large as is read is read.
+    for (label, value) in [
+        (2401, cbor::bytes(&[0; 1024])),
+        (2400, cbor::text(&"v".repeat(512))),
+        (COMPONENTS, cbor::array(&vec![component("x"); 64])),
+    ] {
+        let mut realm = Realm::new();
+        set(&mut realm.platform, label, value);
+        assert!(realm.examine().is_ok(), "{label}");
+    }
     let unsigned = cbor::labelled(&[(2, cbor::bytes(&[0; 32]))]);
     let missing = CcaError::PlatformClaims(ClaimFault::Missing("signer_id"));
     assert_eq!(invalid(COMPONENTS, cbor::array(&[unsigned])), missing);

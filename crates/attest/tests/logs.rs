@@ -275,6 +275,33 @@ fn hostile_lists_are_no_logs() {
 }
 
 #[test]
+fn a_list_of_events_is_read_up_to_4_mib_and_no_further() {
+    let padded = |size: usize| CcEventLog::parse(&[&b"[]"[..], &vec![b' '; size - 2]].concat());
+    assert!(padded(4 << 20).is_ok());
+    let too_large = FormatError::TooLarge { structure: "the event list", size: (4 << 20) + 1, limit: 4 << 20 };
+    assert_eq!(padded((4 << 20) + 1), Err(CcelError::Malformed(too_large)));
+}
+
+#[test]
+fn a_log_area_speaks_of_four_registers() {
+    let Some(case) = Case::one("ccel/gcp-cos-113") else { return };
+    let area = case.bytes("event_log");
+    // The first event behind the header: its register is counted from one there.
+    let second = 32 + usize::try_from(u32::from_le_bytes(*area[28..].first_chunk().unwrap())).unwrap();
+    let in_register = |register: u32| {
+        let mut changed = area.clone();
+        changed[second..second + 4].copy_from_slice(&register.to_le_bytes());
+        CcEventLog::parse(&changed).map(|log| log.events()[0].rtmr)
+    };
+    for register in 1..=4 {
+        assert_eq!(in_register(register).map(u32::from), Ok(register - 1));
+    }
+    for register in [0, 5, 256, u32::MAX] {
+        assert_eq!(in_register(register), Err(CcelError::Register { index: 0, register }));
+    }
+}
+
+#[test]
 fn a1_every_byte_of_a_measurement_counts() {
     let Some(case) = Case::one("ima/rust-keylime-short") else { return };
     let list = case.bytes("ima_log");

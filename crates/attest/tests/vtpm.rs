@@ -94,6 +94,7 @@ fn azure_machines_are_genuine_and_bound_by_their_quote() {
     let genuine = snp.snp().unwrap();
     assert_eq!(genuine.platform(), Platform::AzureSnp);
     assert!(!genuine.bound().is_empty());
+    assert!(genuine.claims().iter().any(|claim| claim.name == "hardware:platform_info"));
     let tdx = Azure::of("azure-tdx-vtpm/attestation-rs-live").unwrap();
     let genuine = tdx.tdx(Some(&tdx.case.bytes("td_quote"))).unwrap();
     assert_eq!(genuine.platform(), Platform::AzureTdx);
