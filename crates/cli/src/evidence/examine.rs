@@ -3,13 +3,13 @@
 //! Endorsements come from the files themselves, from a folder, or from a cache's directory, whose objects are checked again on the way. The
 //! anchors are the makers' that ship inside. A platform whose Evidence rests on keys that nobody can ship says so.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use attest::{
     detect::Kind,
     hygon,
     platform::{Genuine, Refusal},
-    snp::{self, Generation, SnpEvidence, SnpPolicy, Tcb},
+    snp::{self, Generation, SigningKey, SnpEvidence, SnpPolicy, SnpUnfit, Tcb},
 };
 use endorsements::{AmdTcb, Anchors, ChipId, ObjectId, Product, Received, Store, StoreError};
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub(crate) struct Refused {
     pub(crate) code: String,
     /// In words, with causes, and with hints on lines of their own.
     pub(crate) words: String,
+    /// What is genuine all the same, for showing: an owner's expectation refused it.
+    pub(crate) shown: Option<Box<Genuine>>,
 }
 
 /// Where Endorsements come from besides the files themselves.
@@ -169,12 +171,45 @@ pub(crate) fn examine(
 impl Refused {
     /// What a platform's examination refused.
     pub(crate) fn of(error: &impl Refusal) -> Refused {
-        Refused { step: Some(error.step()), code: error.code().to_owned(), words: told(error) }
+        Refused { step: Some(error.step()), ..Refused::because(error.code(), told(error)) }
     }
 
     /// What an owner's expectation refused.
     pub(crate) fn unfit(code: &str, error: &dyn std::error::Error) -> Refused {
-        Refused { step: None, code: code.to_owned(), words: told(error) }
+        Refused::because(code, told(error))
+    }
+
+    /// What has no step, in words of its own.
+    pub(crate) fn because(code: &str, words: impl Into<String>) -> Refused {
+        Refused { step: None, code: code.to_owned(), words: words.into(), shown: None }
+    }
+
+    /// A genuine report that the expectations of SEV-SNP refused, with what a policy can say to admit it.
+    pub(super) fn snp(unfit: &SnpUnfit, genuine: Genuine) -> Refused {
+        let mut refused = Refused::unfit(unfit.code(), unfit);
+        let line = match unfit {
+            SnpUnfit::Generation(generation) => {
+                Some(format!("generations = [\"{}\"]", generation.name().to_ascii_lowercase()))
+            }
+            SnpUnfit::SigningKey(SigningKey::Vlek) => Some("signing_keys = [\"vlek\"]".to_owned()),
+            SnpUnfit::Vmpl(level) => Some(format!("vmpl = [{level}]")),
+            SnpUnfit::SigningKey(SigningKey::Vcek)
+            | SnpUnfit::BelowFloor { .. }
+            | SnpUnfit::AboveCommitted
+            | SnpUnfit::Reserved
+            | SnpUnfit::Migration
+            | SnpUnfit::AliasCheck
+            | SnpUnfit::PlatformInfo(_)
+            | SnpUnfit::RevocationList => None,
+        };
+        if let Some(line) = line {
+            let _ = write!(
+                refused.words,
+                "\nhint: to admit it, write `[snp]` and below it `{line}` in a policy (`--policy FILE`)"
+            );
+        }
+        refused.shown = Some(Box::new(genuine));
+        refused
     }
 }
 
@@ -202,8 +237,9 @@ fn sev_snp(
     let parts = SnpParts::gather(report, pieces, shelf, now);
     let SnpParts { key, chain, list } = &parts;
     let evidence = SnpEvidence { report, key: key.as_deref(), chain: chain.as_deref(), list: list.as_deref() };
-    let genuine = snp::examine(&evidence, &snp::anchors(), now).map_err(|error| Refused::of(&error))?;
-    genuine.admit(policy).map_err(|error| Refused::unfit(error.code(), &error))
+    let report = snp::examine(&evidence, &snp::anchors(), now).map_err(|error| Refused::of(&error))?;
+    let genuine = report.genuine().clone();
+    report.admit(policy).map_err(|unfit| Refused::snp(&unfit, genuine))
 }
 
 /// The name of the certificate that a report needs, if the chip is of this family.

@@ -11,3 +11,4 @@ mod log;
 mod parts;
 mod platforms;
 pub(crate) mod reference;
+pub(crate) mod told;

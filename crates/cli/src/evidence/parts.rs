@@ -69,12 +69,11 @@ impl IntelParts {
         let rules = Rules { evaluation_floor: 0, revocation: Revocation::Complete };
         let mut parts = IntelParts { tcb_info: None, qe_identity: None, pck_crl: None, root_ca_crl: None, rules };
         let (Some(quote), Shelf::Cache(_)) = (quote, shelf) else { return Ok(parts) };
-        let (tee, fmspc, authority) = platform(quote, pieces).ok_or_else(|| Refused {
-            step: None,
-            code: "pck-chain-malformed".to_owned(),
-            words:
-                "the platform's certificates cannot be read, so nothing tells which Endorsements of the cache are meant"
-                    .to_owned(),
+        let (tee, fmspc, authority) = platform(quote, pieces).ok_or_else(|| {
+            Refused::because(
+                "pck-chain-malformed",
+                "the platform's certificates cannot be read, so nothing tells which Endorsements of the cache are meant",
+            )
         })?;
         let update = Update::Standard;
         let mut document = |id: ObjectId| {

@@ -55,7 +55,8 @@ pub(super) fn azure(
             let endorsements = SnpEndorsements { key: key.as_deref(), chain: chain.as_deref(), list: list.as_deref() };
             let genuine = examine_snp(report, quote.as_ref(), &endorsements, &snp::anchors(), now)
                 .map_err(|error| Refused::of(&error))?;
-            return genuine.admit(policy).map_err(|unfit| Refused::unfit(unfit.code(), &unfit));
+            let shown = genuine.genuine().clone();
+            return genuine.admit(policy).map_err(|unfit| Refused::snp(&unfit, shown));
         }
         HclReportKind::Tdx => {
             let td_quote = pieces.0.iter().find(|piece| matches!(piece.kind, Kind::TdxQuote(_)));
@@ -135,11 +136,11 @@ fn quote<'a>(pieces: &'a Pieces, pcrs: &'a [PcrValue], event_log: Option<&'a [u8
 /// The registers' values: JSON by bank and number.
 fn registers(pieces: &Pieces) -> Result<Vec<PcrValue>, Refused> {
     let Some(json) = pieces.first(Kind::PcrValues) else { return Ok(Vec::new()) };
-    let wrong = || Refused {
-        step: None,
-        code: "registers-malformed".to_owned(),
-        words: "the values of the registers are not JSON by bank and number\nhint: write {\"sha256\": {\"0\": \"…\"}}"
-            .to_owned(),
+    let wrong = || {
+        Refused::because(
+            "registers-malformed",
+            "the values of the registers are not JSON by bank and number\nhint: write {\"sha256\": {\"0\": \"…\"}}",
+        )
     };
     let banks: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> =
         serde_json::from_slice(json).map_err(|_| wrong())?;
@@ -156,9 +157,8 @@ fn registers(pieces: &Pieces) -> Result<Vec<PcrValue>, Refused> {
 }
 
 fn missing(what: &str) -> Refused {
-    Refused {
-        step: None,
-        code: "part-missing".to_owned(),
-        words: format!("{what} is missing\nhint: name all files that belong together, or their folder"),
-    }
+    Refused::because(
+        "part-missing",
+        format!("{what} is missing\nhint: name all files that belong together, or their folder"),
+    )
 }

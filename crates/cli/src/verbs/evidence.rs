@@ -4,14 +4,11 @@
 //! ends with whether the Evidence is genuine and affirmed, with one (and what this exchange must have bound, for no expectation may be
 //! left out) with whether it is admitted. `reference` and `endorse` are about an auditor's word on measurements ([`super::reference`]).
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use attest::{
     events::RoleNameError,
-    platform::{Assurance, Genuine, PlatformPolicy},
+    platform::{Assurance, PlatformPolicy},
     reference::ProvidedError,
     snp::SnpPolicy,
 };
@@ -24,12 +21,13 @@ use super::reference::{self, Endorse, Reference};
 use crate::{
     args::Context,
     evidence::{
-        examine::{ExamineError, Examined, Refused, Shelf, examine},
+        examine::{ExamineError, Shelf, examine},
         fields::{Field, fields},
-        gather::{Piece, Pieces},
+        gather::Pieces,
         reference::ImportError,
+        told::{Asked, told},
     },
-    exit::{CliError, Status},
+    exit::CliError,
     files,
     output::Report,
 };
@@ -187,7 +185,12 @@ fn appraise(args: &Appraise) -> Result<Report, CliError> {
     let mut pieces = Pieces::gather(&args.files).map_err(ExamineError::from).map_err(EvidenceError::from)?;
     let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
     let examined = examine(&pieces, &shelf, &snp, now).map_err(EvidenceError::from)?;
-    Ok(told(&pieces.0, examined, nonce.as_ref(), platform.as_ref(), now))
+    Ok(told(
+        &pieces.0,
+        examined,
+        &Asked { nonce: nonce.as_ref().map(|nonce| nonce.0.as_slice()), policy: platform.as_ref() },
+        now,
+    ))
 }
 
 /// What must be bound: at least one byte, since Evidence that binds nothing would be bound to nothing.
@@ -215,144 +218,4 @@ fn read_policy(path: &Path) -> Result<(PlatformPolicy, SnpPolicy), CliError> {
     let platform: PlatformPolicy = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
     platform.digest().map_err(|error| wrong(error.to_string()))?;
     Ok((platform, snp))
-}
-
-/// The verdict in words and as a document.
-fn told(
-    pieces: &[Piece],
-    examined: Examined,
-    nonce: Option<&Nonce>,
-    policy: Option<&PlatformPolicy>,
-    now: Timestamp,
-) -> Report {
-    let kind = examined.kind.words();
-    let files: Vec<String> = pieces.iter().map(|piece| piece.path.display().to_string()).collect();
-    let mut document = json!({ "evidence": kind, "files": files, "at": now });
-    let genuine = match examined.outcome {
-        Ok(genuine) => genuine,
-        Err(refused) => return refusal(format!("{kind}\n"), document, &refused),
-    };
-    let mut words = format!("{kind}\n{}", described(&genuine));
-    merge(&mut document, &genuine);
-    let outcome = match (policy, nonce) {
-        (Some(policy), nonce) => genuine
-            .appraise(nonce.map(|nonce| nonce.0.as_slice()).unwrap_or_default(), policy)
-            .map(|appraised| format!("appraised: admitted by the policy, tier {}", appraised.tier()))
-            .map_err(|unfit| Refused::unfit(unfit.code(), &unfit)),
-        // Whether a certificate was revoked is said beside the verdict; a policy decides whether that is enough.
-        (None, _) if !matches!(genuine.assurance(), Assurance::Affirmed | Assurance::RevocationUnknown) => Err(Refused {
-            step: None,
-            code: "not-affirmed".to_owned(),
-            words: format!("{}: {}\n{}", genuine.assurance().name(), genuine.assurance().words(), remedy(&genuine)),
-        }),
-        (None, Some(nonce)) if genuine.bound() != nonce.0 => Err(Refused {
-            step: None,
-            code: "not-bound".to_owned(),
-            words: "what is bound into the Evidence is another\nhint: compare it whole; it was made for another exchange, or is replayed"
-                .to_owned(),
-        }),
-        (None, Some(_)) => Ok("genuine, and bound to the nonce; no policy was given".to_owned()),
-        (None, None) => Ok("genuine; neither a nonce nor a policy was given, so it is bound to nothing here".to_owned()),
-    };
-    match outcome {
-        Ok(verdict) => {
-            words.push_str(&verdict);
-            put(&mut document, "verdict", json!(if policy.is_some() { "appraised" } else { "genuine" }));
-            Report { words, document, status: Status::Done }
-        }
-        Err(refused) => refusal(words, document, &refused),
-    }
-}
-
-fn refusal(mut words: String, mut document: Value, refused: &Refused) -> Report {
-    let place = refused.step.map(|step| format!(" at step {step}")).unwrap_or_default();
-    let _ = write!(words, "refused{place} ({}): {}", refused.code, refused.words);
-    let hint = refused.words.lines().find_map(|line| line.strip_prefix("hint: "));
-    if hint.is_none() {
-        let _ = write!(words, "\nhint: {}", general_remedy(&refused.code));
-    }
-    put(&mut document, "verdict", json!("refused"));
-    let failed = json!({
-        "step": refused.step,
-        "code": refused.code,
-        "words": refused.words.lines().next(),
-        "hint": hint.unwrap_or_else(|| general_remedy(&refused.code)),
-    });
-    put(&mut document, "failed", failed);
-    Report::refused(words, document)
-}
-
-fn described(genuine: &Genuine) -> String {
-    let mut text = String::new();
-    for step in genuine.steps() {
-        let _ = writeln!(text, "{:>3}. passed: {}", step.number, step.words);
-    }
-    let _ = writeln!(text, "platform   {}", genuine.platform());
-    let _ = writeln!(text, "assurance  {}: {}", genuine.assurance().name(), genuine.assurance().words());
-    let _ = writeln!(text, "tier       {}: {}", genuine.tier(), genuine.tier().words());
-    let _ = writeln!(text, "hardware   {}", genuine.hardware_id().unwrap_or("not told"));
-    let _ = writeln!(text, "bound      {}", hex::encode(genuine.bound()));
-    for register in genuine.registers() {
-        let _ = writeln!(text, "measured   {} {}", register.name, hex::encode(&register.value));
-    }
-    for claim in genuine.claims() {
-        let value = envelope::text::shown(&claim.value, 160);
-        let _ = writeln!(text, "claim      {} = {value}  ({})", claim.name, claim.words);
-    }
-    text
-}
-
-fn merge(document: &mut Value, genuine: &Genuine) {
-    if let Ok(Value::Object(members)) = serde_json::to_value(genuine) {
-        for (name, value) in members {
-            put(document, &name, value);
-        }
-    }
-}
-
-/// Sets a member of a JSON object.
-fn put(document: &mut Value, name: &str, value: Value) {
-    if let Some(members) = document.as_object_mut() {
-        members.insert(name.to_owned(), value);
-    }
-}
-
-const fn remedy(genuine: &Genuine) -> &'static str {
-    match genuine.assurance() {
-        Assurance::SignatureOnly => {
-            "hint: give the maker's current Endorsements with `--endorsements DIR`; `glovebox endorsements fetch` takes them"
-        }
-        Assurance::RevocationUnknown => {
-            "hint: give the makers' revocation lists with `--endorsements DIR`; `glovebox endorsements fetch` takes them"
-        }
-        Assurance::OutOfDate(_) => {
-            "hint: the machine's operator updates firmware and microcode; a policy can admit it by name"
-        }
-        Assurance::Conditional(_) => "hint: do what the maker's advisories say; a policy can admit it by name",
-        Assurance::Affirmed | Assurance::ParsedOnly => "hint: ask for Evidence that is signed",
-    }
-}
-
-/// What to do about a refusal that brings no hint of its own.
-fn general_remedy(code: &str) -> &'static str {
-    let has = |word: &str| code.contains(word);
-    if has("missing") {
-        "give what is missing with the Evidence, or with `--endorsements DIR`; `glovebox endorsements fetch` takes it from its maker"
-    } else if has("expired") || has("not-valid-at-time") || has("not-yet-valid") {
-        "fetch current Endorsements, or appraise as of the time that is meant with `--at`"
-    } else if has("debug") {
-        "start the machine again without it: what can be looked into proves nothing"
-    } else if has("measurement") {
-        "compare the code that runs with the code that was agreed; `glovebox evidence reference` states a new value"
-    } else if has("bound") || has("nonce") {
-        "ask for new Evidence for this very exchange"
-    } else if has("generation") || has("floor") || has("tcb") || has("version") {
-        "use a newer machine or firmware, or admit it in a policy by name"
-    } else if has("trusted") || has("chain") {
-        "ask the machine's operator for certificates that lead to the maker's own root"
-    } else if has("malformed") || has("truncated") || has("long") {
-        "take the file again from its source; it is not whole"
-    } else {
-        "do not rely on this machine; ask its operator"
-    }
 }
