@@ -212,3 +212,35 @@ fn reference_values_are_stated_of_affirmed_evidence_only() {
     assert!(!output.status.success() && words.contains("genuine and not affirmed"), "{words}");
     assert!(!out.exists());
 }
+
+/// What is said of the files of one case, with the exit status.
+fn said(case: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let folder = corpus().unwrap().join(case);
+    let output = glovebox(&[&["evidence", "appraise", folder.to_str().unwrap()], more].concat());
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const GENOA: (&str, &str) = ("snp/attestation-rs-live-evidence-genoa", "2026-03-21T23:50:30Z");
+
+#[test]
+fn one_value_is_spelt_alike_by_show_and_by_appraise() {
+    let Some(corpus) = corpus() else { return };
+    let output = glovebox(&["evidence", "show", corpus.join(GENOA.0).to_str().unwrap()]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let (_, appraised, _) = said(GENOA.0, &["--at", GENOA.1]);
+    for (name, value) in [
+        ("current_tcb", "0x1b1b00000000000a"),
+        ("reported_tcb", "0x1b1b00000000000a"),
+        ("platform_info", "0x0000000000000025"),
+    ] {
+        assert!(shown.contains(&format!("  {name:<24} {value}  (")), "{shown}");
+        assert!(appraised.contains(&format!("claim      {name} = {value}  (")), "{appraised}");
+    }
+    assert!(shown.contains(&format!("  {:<24} 0x0000000000030000", "policy")), "{shown}");
+    assert!(appraised.contains("measured   policy 0000000000030000\n"), "{appraised}");
+    let (_, document) = appraise(GENOA.0, GENOA.1, &[]);
+    let policy = document["claims"].as_array().unwrap().iter().find(|claim| claim["name"] == "policy").unwrap();
+    assert_eq!(policy["value"], "0x0000000000030000");
+    assert!(shown.contains(&format!("  {:<24} 00  (its number", "0.serial")), "{shown}");
+}

@@ -85,7 +85,7 @@ fn at(bytes: &[u8], base: usize, layout: &[Layout]) -> Vec<Field> {
         .iter()
         .filter_map(|(offset, size, name, words)| {
             let value = bytes.get(base + offset..base + offset + size)?;
-            let shown = if *size <= 8 && *size != 6 {
+            let shown = if *size <= 8 && !BYTES.contains(name) {
                 let mut number = [0; 8];
                 number.get_mut(..*size)?.copy_from_slice(value);
                 let number = u64::from_le_bytes(number);
@@ -146,10 +146,16 @@ fn certificates(bytes: &[u8]) -> Vec<Field> {
         let time = |seconds| jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default();
         let period = [time(validity.not_before.timestamp()), time(validity.not_after.timestamp())].join(" to ");
         found.push(field(format!("{index}.subject"), certificate.common_name(), "whose key it certifies"));
-        found.push(field(format!("{index}.serial"), hex::encode(certificate.serial()), "its number with its issuer"));
+        found.push(field(format!("{index}.serial"), serial(&certificate), "its number with its issuer"));
         found.push(field(format!("{index}.valid"), period, "when it counts"));
     }
     found
+}
+
+/// As its bytes without leading zeros; AMD numbers every VCEK zero.
+fn serial(certificate: &Certificate<'_>) -> String {
+    let serial = hex::encode(certificate.serial());
+    if serial.is_empty() { "00".to_owned() } else { serial }
 }
 
 fn list(bytes: &[u8]) -> Vec<Field> {
@@ -268,6 +274,8 @@ fn ima(bytes: &[u8]) -> Vec<Field> {
     }
 }
 
+/// Registers that Intel writes byte by byte, as policies do.
+const BYTES: [&str; 2] = ["td_attributes", "xfam"];
 const MAX_FIELDS: usize = 160;
 const MAX_VALUE: usize = 200;
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use attest::platform::{Assurance, Claim, Genuine, PlatformPolicy};
+use attest::platform::{Assurance, Claim, Genuine, Platform, PlatformPolicy};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -97,6 +97,29 @@ fn refusal(ground: &str, mut document: Value, refused: &Refused) -> Report {
     Report::refused(words, document)
 }
 
+/// Its claims, numbers spelt as `glovebox evidence show` and AMD's specification spell them.
+fn claims(genuine: &Genuine) -> Vec<Claim> {
+    let spelt = |claim: &Claim| Claim { value: spelt(genuine.platform(), claim), ..claim.clone() };
+    genuine.claims().iter().map(spelt).collect()
+}
+
+/// TCB_VERSION, POLICY and PLATFORM_INFO are numbers of 64 bits (AMD publication 56860); so is the version of a TPM's firmware.
+fn spelt(platform: Platform, claim: &Claim) -> String {
+    let name = claim.name.strip_prefix("hardware:").unwrap_or(&claim.name);
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let number = match (platform, name) {
+        (Platform::SevSnp | Platform::AzureSnp, "current_tcb" | "reported_tcb" | "committed_tcb" | "launch_tcb") => {
+            number(&claim.value).map(u64::swap_bytes)
+        }
+        (Platform::SevSnp | Platform::AzureSnp, "policy" | "platform_info") => {
+            number(claim.value.trim_start_matches("0x"))
+        }
+        (_, "firmware" | "firmware_version") if claim.value.len() == SHORT => number(&claim.value),
+        _ => None,
+    };
+    number.map_or_else(|| claim.value.clone(), |number| format!("{number:#018x}"))
+}
+
 fn described(genuine: &Genuine) -> String {
     let mut text = String::new();
     for step in genuine.steps() {
@@ -111,7 +134,7 @@ fn described(genuine: &Genuine) -> String {
     for register in genuine.registers() {
         let _ = writeln!(text, "measured   {} {}", register.name, hex::encode(&register.value));
     }
-    for claim in genuine.claims().iter().filter(|claim| !repeats(genuine, claim)) {
+    for claim in claims(genuine).iter().filter(|claim| !repeats(genuine, claim)) {
         let value = envelope::text::shown(&claim.value, 160);
         let _ = writeln!(text, "claim      {} = {value}  ({})", claim.name, claim.words);
     }
@@ -141,6 +164,7 @@ fn merge(document: &mut Value, genuine: &Genuine) {
             put(document, &name, value);
         }
     }
+    put(document, "claims", json!(claims(genuine)));
 }
 
 /// Sets a member of a JSON object.
