@@ -222,6 +222,110 @@ fn said(case: &str, more: &[&str]) -> (Option<i32>, String, String) {
 }
 
 const GENOA: (&str, &str) = ("snp/attestation-rs-live-evidence-genoa", "2026-03-21T23:50:30Z");
+const MILAN: (&str, &str) = ("snp/trustee-test-report", "2023-02-23T17:58:26Z");
+
+#[test]
+fn what_is_known_and_no_evidence_is_told_by_name() {
+    if corpus().is_none() {
+        return;
+    }
+    for (case, told) in [
+        ("ear/rust-ear-0", "holds an EAR: an Attestation Result in a JWT; another Verifier made it already"),
+        ("eat/azure-maa", "holds a JWT; it is the word of a service about Evidence that it saw"),
+        (
+            "risc0/groth16-v3.0",
+            "holds the parameters of a RISC Zero receipt; the library alone examines such a receipt",
+        ),
+        ("ibm-se/good", "holds X.509 certificates; that says whose a key is, and nothing of what runs"),
+        ("gcp-vtpm/openpcc-ak-chain", "holds X.509 certificates; that says whose a key is, and nothing of what runs"),
+        ("ima/keylime-sha1", "holds a log of IMA; nothing signs it but a quote of its registers"),
+        (
+            "nvidia-rim/1010-0205-862-9600740020-prod",
+            "holds a manifest of Reference Values (RIM); that says what would be",
+        ),
+    ] {
+        let (status, _, words) = said(case, &[]);
+        assert_eq!(status, Some(2), "{case}");
+        assert!(words.contains(told) && words.contains("\nhint: "), "{case}: {words}");
+    }
+}
+
+#[test]
+fn evidence_under_a_key_that_nobody_ships_takes_one_that_is_named() {
+    let Some(corpus) = corpus() else { return };
+    let file = |case: &str, name: &str| corpus.join(case).join(name).to_str().unwrap().to_owned();
+    let quote = "tpm-quote/gce-cos-85-nonce9009-sha256";
+    let (status, _, words) = said(quote, &[]);
+    assert_eq!(status, Some(2));
+    assert!(
+        words.contains("nothing here vouches for its attestation key\nhint: `glovebox evidence appraise --key"),
+        "{words}"
+    );
+    let key = file(quote, "ak_pub.pem");
+    let (status, document) = appraise(quote, "2026-01-01T00:00:00Z", &["--key", &key, "--nonce", "9009"]);
+    assert_eq!((status, &document["tier"]), (Some(0), &Value::from("software-tpm")), "{document}");
+    // Not even a policy that accepts any TPM accepts it, unless it says so.
+    let directory = tempfile::tempdir().unwrap();
+    let pcr0 = document["registers"].as_array().unwrap().iter().find(|register| register["name"] == "pcr0").unwrap();
+    let policy = directory.path().join("policy.toml");
+    for (floor, outcome) in [("", "tier-too-low"), ("tier_floor = \"software-tpm\"\n", "")] {
+        let text = format!("{floor}hardware = \"any\"\n[measurements]\npcr0 = [{}]\n", pcr0["value"]);
+        std::fs::write(&policy, text).unwrap();
+        let asked = ["--key", &key, "--nonce", "9009", "--policy", policy.to_str().unwrap()];
+        let (_, document) = appraise(quote, "2026-01-01T00:00:00Z", &asked);
+        assert_eq!(document["failed"]["code"].as_str().unwrap_or_default(), outcome, "{document}");
+    }
+    for case in ["-neg-sig", "-neg-pcr", "-neg-eventlog"] {
+        let (status, document) = appraise(&format!("{quote}{case}"), "2026-01-01T00:00:00Z", &["--key", &key]);
+        assert_eq!((status, &document["verdict"]), (Some(1), &Value::from("refused")), "{case}");
+    }
+    let (_, words, _) = said(quote, &["--key", &key]);
+    assert!(words.starts_with("genuine under a key that you named; neither a nonce nor a policy was given"), "{words}");
+    let keystone = "keystone/synthetic-a";
+    assert!(said(keystone, &[]).2.contains("hint: `glovebox evidence appraise --key FILE`"));
+    let device = file(keystone, "dev_public_key.bin");
+    let (status, document) = appraise(keystone, "2026-01-01T00:00:00Z", &["--key", &device]);
+    assert_eq!((status, &document["platform"], &document["tier"]), (Some(0), &"keystone".into(), &"tpm".into()));
+    let (status, document) =
+        appraise("keystone/synthetic-a-neg-enclavesig", "2026-01-01T00:00:00Z", &["--key", &device]);
+    assert_eq!((status, &document["failed"]["code"]), (Some(1), &"enclave-signature-invalid".into()));
+    // A key is never left aside.
+    let (status, _, words) = said(keystone, &["--key", &key]);
+    assert_eq!(status, Some(2));
+    assert!(words.contains("a file named with `--key` does not hold a device's key of 32 bytes"), "{words}");
+    let (status, _, words) = said(GENOA.0, &["--key", &key]);
+    assert_eq!(status, Some(2));
+    assert!(words.contains("so a key that you name has no place"), "{words}");
+}
+
+#[test]
+fn the_verdict_comes_first_and_milan_is_told_what_would_admit_it() {
+    if corpus().is_none() {
+        return;
+    }
+    let (status, words, _) = said(MILAN.0, &["--at", MILAN.1]);
+    assert_eq!(status, Some(1));
+    let first: Vec<&str> = words.lines().take(5).collect();
+    assert_eq!(
+        first,
+        [
+            "refused (generation-not-accepted): the chip is of the generation Milan, which is accepted only where a policy names it",
+            "hint: to admit it, write `[snp]` and below it `generations = [\"milan\"]` in a policy (`--policy FILE`)",
+            "",
+            "a report of SEV-SNP (version 2)",
+            "  1. passed: the report is of version 2 and well formed",
+        ]
+    );
+    assert!(words.contains("\n  7. passed: "), "{words}");
+    let (status, words, _) = said(GENOA.0, &["--at", GENOA.1]);
+    assert_eq!(status, Some(0));
+    let verdict = "genuine as far as can be told without the makers' revocation lists; neither a nonce nor a policy was given, so it is \
+                   bound to nothing here";
+    assert_eq!(words.lines().next(), Some(verdict));
+    // What was measured is told once.
+    let measured = words.lines().find_map(|line| line.strip_prefix("measured   measurement ")).unwrap();
+    assert_eq!(words.matches(measured).count(), 1);
+}
 
 #[test]
 fn one_value_is_spelt_alike_by_show_and_by_appraise() {

@@ -6,6 +6,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use attest::{
+    Tier,
     detect::Kind,
     hygon,
     platform::{Genuine, Refusal},
@@ -15,6 +16,7 @@ use endorsements::{AmdTcb, Anchors, ChipId, ObjectId, Product, Received, Store, 
 use jiff::Timestamp;
 
 use super::{
+    elsewhere,
     gather::{GatherError, Pieces},
     parts::SnpParts,
     platforms,
@@ -24,6 +26,8 @@ use super::{
 pub(crate) struct Examined {
     /// What the Evidence is.
     pub(crate) kind: Kind,
+    /// What it can count for at most, where its key is one that the person named.
+    pub(crate) at_most: Option<Tier>,
     /// Genuine, or the first check that failed.
     pub(crate) outcome: Result<Genuine, Refused>,
 }
@@ -59,10 +63,22 @@ pub(crate) enum ExamineError {
     #[error("the directory of Endorsements cannot be used")]
     Store(#[from] StoreError),
     /// No Evidence among the files.
+    #[error("{0}")]
+    NoEvidence(String),
+    /// A key that the person named, where none can be of use.
     #[error(
-        "none of the files is Evidence that is known here\nhint: `glovebox evidence show FILE` tells what a file is"
+        "{kind}: its maker's authorities ship inside, so a key that you name has no place\nhint: leave `--key` out",
+        kind = .0.words()
     )]
-    NoEvidence,
+    KeyNoUse(Kind),
+    /// A key that the person named, and that is none of the platform's.
+    #[error("{kind}: a file named with `--key` does not hold {expected}", kind = .kind.words())]
+    Key {
+        /// What the Evidence is.
+        kind: Kind,
+        /// What its keys are.
+        expected: &'static str,
+    },
     /// Evidence whose appraisal needs what is not in a file.
     #[error("{kind}: {words}", kind = .kind.words())]
     Elsewhere {
@@ -123,15 +139,32 @@ pub(crate) fn examine(
     snp: &SnpPolicy,
     now: Timestamp,
 ) -> Result<Examined, ExamineError> {
+    examine_under(pieces, shelf, snp, &[], now)
+}
+
+/// Examines the Evidence among the pieces, where `keys` are those of a TPM or a device that the person trusts, as their files hold them.
+pub(crate) fn examine_under(
+    pieces: &Pieces,
+    shelf: &Shelf,
+    snp: &SnpPolicy,
+    keys: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<Examined, ExamineError> {
     let piece = ORDER
         .iter()
         .find_map(|rank| pieces.0.iter().find(|piece| piece.kind.is_evidence() && rank(piece.kind)))
-        .ok_or(ExamineError::NoEvidence)?;
+        .ok_or_else(|| ExamineError::NoEvidence(elsewhere::no_evidence(pieces)))?;
     let uses_a_cache =
         matches!(piece.kind, Kind::SnpReport(_) | Kind::SgxQuote(_) | Kind::TdxQuote(_) | Kind::HclReport);
     if matches!(shelf, Shelf::Cache(_)) && !uses_a_cache {
         return Err(ExamineError::NoUse(piece.kind));
     }
+    let takes_keys = matches!(piece.kind, Kind::TpmQuote | Kind::KeystoneReport | Kind::CcaToken | Kind::PsaToken);
+    if !keys.is_empty() && !takes_keys {
+        return Err(ExamineError::KeyNoUse(piece.kind));
+    }
+    let wrong_key = |expected| ExamineError::Key { kind: piece.kind, expected };
+    let mut at_most = None;
     let elsewhere = |words| Err(ExamineError::Elsewhere { kind: piece.kind, words });
     let outcome = match piece.kind {
         Kind::SnpReport(_) => sev_snp(&piece.bytes, pieces, shelf, snp, now),
@@ -141,21 +174,41 @@ pub(crate) fn examine(
         Kind::NitroDocument => platforms::nitro(&piece.bytes, now),
         Kind::NitroTpmDocument => platforms::nitro_tpm(&piece.bytes, now),
         Kind::NvidiaReport => platforms::nvidia(&piece.bytes, pieces, now),
-        Kind::CcaToken | Kind::PsaToken if pieces.first(Kind::PublicKey).is_some() => {
-            platforms::arm(piece, pieces, now)
+        Kind::CcaToken | Kind::PsaToken if !keys.is_empty() || pieces.first(Kind::PublicKey).is_some() => {
+            platforms::arm(piece, pieces, keys, now).ok_or_else(|| wrong_key("a public key in PEM or DER"))?
         }
         Kind::CcaToken | Kind::PsaToken => {
             return elsewhere(
                 "its maker's keys are told to verifiers one by one\nhint: name the file of the attestation key that you trust, too (PEM)",
             );
         }
-        Kind::TpmQuote if pieces.of(Kind::Certificates).next().is_some() => platforms::google(pieces, now),
-        Kind::KeystoneReport => {
-            return elsewhere("its devices' keys are nobody's to ship\nhint: pin them where it is used");
+        Kind::TpmQuote if !keys.is_empty() => {
+            // Nothing tells a chip's key from that of a TPM in software.
+            at_most = Some(Tier::SoftwareTpm);
+            let expected = "an attestation key: RSA of 2048 bits or more, or on P-256 or P-384, in PEM or DER";
+            platforms::tpm(pieces, keys, now).ok_or_else(|| wrong_key(expected))?
         }
-        Kind::Evidence | Kind::TpmQuote => {
+        Kind::TpmQuote if pieces.of(Kind::Certificates).next().is_some() => platforms::google(pieces, now),
+        Kind::KeystoneReport if !keys.is_empty() => platforms::keystone(&piece.bytes, keys, now)
+            .ok_or_else(|| wrong_key("a device's key of 32 bytes, as they are or in hexadecimal"))?,
+        Kind::KeystoneReport => {
+            return elsewhere(
+                "its devices' keys are nobody's to ship\nhint: `glovebox evidence appraise --key FILE` takes a device's key that you trust, 32 bytes",
+            );
+        }
+        Kind::TpmQuote => {
+            return elsewhere(
+                "nothing here vouches for its attestation key\nhint: `glovebox evidence appraise --key FILE` takes the key that you trust (PEM); a broker knows those that it enrolled",
+            );
+        }
+        Kind::Evidence => {
             return elsewhere(
                 "its attestation key is known to the broker that enrolled it\nhint: `glovebox agree` and `glovebox run` appraise it there; `glovebox evidence show` tells what is in it",
+            );
+        }
+        Kind::NvidiaCollected => {
+            return elsewhere(
+                "it wraps reports of devices in a list\nhint: decode a device's `evidence` and `certificate` (base64) into files, and name those",
             );
         }
         Kind::ForeignEvidence => {
@@ -165,7 +218,7 @@ pub(crate) fn examine(
         }
         _ => return elsewhere("this version shows it and cannot appraise it\nhint: `glovebox evidence show FILE`"),
     };
-    Ok(Examined { kind: piece.kind, outcome })
+    Ok(Examined { kind: piece.kind, at_most, outcome })
 }
 
 impl Refused {
@@ -187,6 +240,12 @@ impl Refused {
     /// A genuine report that the expectations of SEV-SNP refused, with what a policy can say to admit it.
     pub(super) fn snp(unfit: &SnpUnfit, genuine: Genuine) -> Refused {
         let mut refused = Refused::unfit(unfit.code(), unfit);
+        if let SnpUnfit::Generation(generation) = unfit {
+            refused.words = format!(
+                "the chip is of the generation {}, which is accepted only where a policy names it",
+                generation.name()
+            );
+        }
         let line = match unfit {
             SnpUnfit::Generation(generation) => {
                 Some(format!("generations = [\"{}\"]", generation.name().to_ascii_lowercase()))

@@ -4,6 +4,7 @@
 //! outcome becomes words.
 
 mod cbor;
+mod elsewhere;
 pub(crate) mod examine;
 pub(crate) mod fields;
 pub(crate) mod gather;

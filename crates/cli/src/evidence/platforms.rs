@@ -9,12 +9,13 @@ use attest::{
     detect::Kind,
     gcp, intel,
     keys::VerificationKey,
+    keystone,
     nitro::{self, NitroEvidence, NitroTpmEvidence},
     nvidia::{self, DeviceEvidence, Endorsements, References, Statements},
     platform::Genuine,
     roots::Authority,
     snp::{self, SnpPolicy},
-    tpm::QuoteEvidence,
+    tpm::{self, PublicKey, QuoteEvidence},
 };
 use jiff::Timestamp;
 
@@ -100,12 +101,18 @@ pub(super) fn nvidia(report: &[u8], pieces: &Pieces, now: Timestamp) -> Result<G
     }
 }
 
-/// A CCA or PSA token under the keys that the person named.
-pub(super) fn arm(piece: &Piece, pieces: &Pieces, now: Timestamp) -> Result<Genuine, Refused> {
-    let keys: Vec<VerificationKey> =
-        pieces.of(Kind::PublicKey).filter_map(|key| VerificationKey::from_spki(&key.bytes).ok()).collect();
+/// A CCA or PSA token under the keys that the person named, among the files or as such; `None` if one of the latter is no key.
+pub(super) fn arm(
+    piece: &Piece,
+    pieces: &Pieces,
+    named: &[Vec<u8>],
+    now: Timestamp,
+) -> Option<Result<Genuine, Refused>> {
+    let named = named.iter().map(|key| VerificationKey::from_spki(key).ok());
+    let mut keys: Vec<VerificationKey> = named.collect::<Option<_>>()?;
+    keys.extend(pieces.of(Kind::PublicKey).filter_map(|key| VerificationKey::from_spki(&key.bytes).ok()));
     let token = piece.bytes.clone();
-    match piece.kind {
+    Some(match piece.kind {
         Kind::CcaToken => {
             let evidence = arm::cca::CcaEvidence { token };
             arm::cca::examine(&evidence, &keys, now).map_err(|error| Refused::of(&error))
@@ -114,7 +121,34 @@ pub(super) fn arm(piece: &Piece, pieces: &Pieces, now: Timestamp) -> Result<Genu
             let evidence = arm::psa::PsaEvidence { token };
             arm::psa::examine(&evidence, &keys, now).map_err(|error| Refused::of(&error))
         }
-    }
+    })
+}
+
+/// A Keystone report under the devices' keys that the person named; `None` if one is no key.
+pub(super) fn keystone(report: &[u8], named: &[Vec<u8>], now: Timestamp) -> Option<Result<Genuine, Refused>> {
+    let key = |bytes: &Vec<u8>| {
+        let text = std::str::from_utf8(bytes).ok().and_then(|text| hex::decode(text.trim()).ok());
+        <[u8; 32]>::try_from(text.as_ref().unwrap_or(bytes).as_slice()).ok()
+    };
+    let devices = named.iter().map(key).collect::<Option<Vec<_>>>()?;
+    Some(keystone::examine(report, &devices, now).map_err(|error| Refused::of(&error)))
+}
+
+/// A TPM's quote under the first of the keys that the person named that made it; `None` if one is no key.
+pub(super) fn tpm(pieces: &Pieces, named: &[Vec<u8>], now: Timestamp) -> Option<Result<Genuine, Refused>> {
+    let keys = named.iter().map(|key| PublicKey::from_spki(key)).collect::<Option<Vec<_>>>()?;
+    Some(registers(pieces).and_then(|pcrs| {
+        let quote =
+            quote(pieces, &pcrs, pieces.first(Kind::EventLog)).ok_or_else(|| missing("the quote's signature"))?;
+        let mut outcome = Err(missing("the attestation key"));
+        for key in &keys {
+            outcome = tpm::examine(&quote, key, now).map_err(|error| Refused::of(&error));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }))
 }
 
 /// A TPM's quote whose key Google certified.

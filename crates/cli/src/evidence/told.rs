@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use attest::platform::{Assurance, Claim, Genuine, Platform, PlatformPolicy};
+use attest::{
+    Tier,
+    platform::{Assurance, Claim, Genuine, Platform, PlatformPolicy, Unfit},
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -19,6 +22,8 @@ use crate::{exit::Status, output::Report};
 pub(crate) struct Asked<'a> {
     /// What must be bound into it.
     pub(crate) nonce: Option<&'a [u8]>,
+    /// Whether the key is one that the person named.
+    pub(crate) named: bool,
     /// What an owner asks for.
     pub(crate) policy: Option<&'a PlatformPolicy>,
 }
@@ -28,14 +33,15 @@ pub(crate) fn told(pieces: &[Piece], examined: Examined, asked: &Asked<'_>, now:
     let kind = examined.kind.words();
     let files: Vec<String> = pieces.iter().map(|piece| piece.path.display().to_string()).collect();
     let mut document = json!({ "evidence": kind, "files": files, "at": now });
+    let at_most = examined.at_most;
     let (shown, outcome) = match examined.outcome {
-        Ok(genuine) => (Some(genuine.clone()), judged(genuine, asked)),
+        Ok(genuine) => (Some(genuine.clone()), judged(genuine, at_most, asked)),
         Err(mut refused) => (refused.shown.take().map(|genuine| *genuine), Err(refused)),
     };
     let mut ground = kind;
     if let Some(genuine) = &shown {
-        let _ = write!(ground, "\n{}", described(genuine));
-        merge(&mut document, genuine);
+        let _ = write!(ground, "\n{}", described(genuine, at_most));
+        merge(&mut document, genuine, at_most);
     }
     match outcome {
         Ok(verdict) => {
@@ -47,12 +53,23 @@ pub(crate) fn told(pieces: &[Piece], examined: Examined, asked: &Asked<'_>, now:
 }
 
 /// Whether genuine Evidence is what was asked for.
-fn judged(genuine: Genuine, asked: &Asked<'_>) -> Result<String, Refused> {
+fn judged(genuine: Genuine, at_most: Option<Tier>, asked: &Asked<'_>) -> Result<String, Refused> {
+    let unfit = |unfit: Unfit| Refused::unfit(unfit.code(), &unfit);
     match (asked.policy, asked.nonce) {
-        (Some(policy), nonce) => genuine
-            .appraise(nonce.unwrap_or_default(), policy)
-            .map(|appraised| format!("appraised: admitted by the policy, tier {}", appraised.tier()))
-            .map_err(|unfit| Refused::unfit(unfit.code(), &unfit)),
+        (Some(policy), nonce) => {
+            let tier = counted(genuine.fits(policy).map_err(unfit)?, at_most);
+            if tier < policy.tier_floor {
+                return Err(unfit(Unfit::Tier { floor: policy.tier_floor, actual: tier }));
+            }
+            let Some(nonce) = nonce else {
+                return Err(Refused::because(
+                    "nonce-missing",
+                    format!("it is as the policy asks, on the tier {tier}, and {UNBOUND}"),
+                ));
+            };
+            genuine.appraise(nonce, policy).map_err(unfit)?;
+            Ok(format!("appraised: admitted by the policy, tier {tier}"))
+        }
         // Whether a certificate was revoked is said beside the verdict; a policy decides whether that is enough.
         (None, _) if !matches!(genuine.assurance(), Assurance::Affirmed | Assurance::RevocationUnknown) => {
             let assurance = genuine.assurance();
@@ -65,14 +82,15 @@ fn judged(genuine: Genuine, asked: &Asked<'_>) -> Result<String, Refused> {
         )),
         (None, nonce) => {
             let doubt = match genuine.assurance() {
+                _ if asked.named => " under a key that you named",
                 Assurance::RevocationUnknown => " as far as can be told without the makers' revocation lists",
                 _ => "",
             };
             Ok(match nonce {
                 Some(_) => format!("genuine{doubt}, and bound to the nonce; no policy was given"),
-                None => format!(
-                    "genuine{doubt}; neither a nonce nor a policy was given, so it is bound to nothing here and may be replayed"
-                ),
+                None => {
+                    format!("genuine{doubt}; neither a nonce nor a policy was given, so it is bound to nothing here")
+                }
             })
         }
     }
@@ -95,6 +113,11 @@ fn refusal(ground: &str, mut document: Value, refused: &Refused) -> Report {
     });
     put(&mut document, "failed", failed);
     Report::refused(words, document)
+}
+
+/// The tier that counts.
+fn counted(tier: Tier, at_most: Option<Tier>) -> Tier {
+    at_most.map_or(tier, |most| tier.min(most))
 }
 
 /// Its claims, numbers spelt as `glovebox evidence show` and AMD's specification spell them.
@@ -120,15 +143,16 @@ fn spelt(platform: Platform, claim: &Claim) -> String {
     number.map_or_else(|| claim.value.clone(), |number| format!("{number:#018x}"))
 }
 
-fn described(genuine: &Genuine) -> String {
+fn described(genuine: &Genuine, at_most: Option<Tier>) -> String {
     let mut text = String::new();
+    let tier = counted(genuine.tier(), at_most);
     for step in genuine.steps() {
         let _ = writeln!(text, "{:>3}. passed: {}", step.number, step.words);
     }
     let bound = if genuine.bound().is_empty() { "nothing".to_owned() } else { hex::encode(genuine.bound()) };
     let _ = writeln!(text, "platform   {}", genuine.platform());
     let _ = writeln!(text, "assurance  {}: {}", genuine.assurance().name(), genuine.assurance().words());
-    let _ = writeln!(text, "tier       {}: {}", genuine.tier(), genuine.tier().words());
+    let _ = writeln!(text, "tier       {tier}: {}", tier.words());
     let _ = writeln!(text, "hardware   {}", genuine.hardware_id().unwrap_or("not told"));
     let _ = writeln!(text, "bound      {bound}");
     for register in genuine.registers() {
@@ -158,12 +182,13 @@ fn is_same(claimed: &str, value: &[u8]) -> bool {
     }
 }
 
-fn merge(document: &mut Value, genuine: &Genuine) {
+fn merge(document: &mut Value, genuine: &Genuine, at_most: Option<Tier>) {
     if let Ok(Value::Object(members)) = serde_json::to_value(genuine) {
         for (name, value) in members {
             put(document, &name, value);
         }
     }
+    put(document, "tier", json!(counted(genuine.tier(), at_most)));
     put(document, "claims", json!(claims(genuine)));
 }
 
@@ -220,5 +245,6 @@ fn general_remedy(code: &str) -> &'static str {
     }
 }
 
+const UNBOUND: &str = "is bound to nothing here: it may be replayed\nhint: give what this exchange must have bound into it with `--nonce HEX`";
 /// Digits that may be alike by chance.
 const SHORT: usize = 16;

@@ -21,7 +21,7 @@ use super::reference::{self, Endorse, Reference};
 use crate::{
     args::Context,
     evidence::{
-        examine::{ExamineError, Shelf, examine},
+        examine::{ExamineError, Shelf, examine_under},
         fields::{Field, fields},
         gather::Pieces,
         reference::ImportError,
@@ -72,6 +72,10 @@ struct Appraise {
     /// What must be bound into the Evidence, whole, in hexadecimal
     #[arg(long, value_name = "HEX")]
     nonce: Option<String>,
+    /// A key that you trust by yourself: a TPM's attestation key or an Arm device's (PEM or DER), a Keystone device's (32 bytes); a TPM's quote under
+    /// it has the tier `software-tpm`, since nobody else vouches for the key
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
     /// The time to appraise at; now if left out
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -181,14 +185,19 @@ fn appraise(args: &Appraise) -> Result<Report, CliError> {
     let now = args.at.unwrap_or_else(Timestamp::now);
     let nonce = args.nonce.as_deref().map(Nonce::read).transpose()?;
     let policy = args.policy.as_deref().map(read_policy).transpose()?;
+    let keys = args.key.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
     let (platform, snp) = policy.map_or((None, SnpPolicy::default()), |policy| (Some(policy.0), policy.1));
     let mut pieces = Pieces::gather(&args.files).map_err(ExamineError::from).map_err(EvidenceError::from)?;
     let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
-    let examined = examine(&pieces, &shelf, &snp, now).map_err(EvidenceError::from)?;
+    let examined = examine_under(&pieces, &shelf, &snp, &keys, now).map_err(EvidenceError::from)?;
     Ok(told(
         &pieces.0,
         examined,
-        &Asked { nonce: nonce.as_ref().map(|nonce| nonce.0.as_slice()), policy: platform.as_ref() },
+        &Asked {
+            nonce: nonce.as_ref().map(|nonce| nonce.0.as_slice()),
+            named: !keys.is_empty(),
+            policy: platform.as_ref(),
+        },
         now,
     ))
 }
