@@ -348,3 +348,33 @@ fn one_value_is_spelt_alike_by_show_and_by_appraise() {
     assert_eq!(policy["value"], "0x0000000000030000");
     assert!(shown.contains(&format!("  {:<24} 00  (its number", "0.serial")), "{shown}");
 }
+
+#[test]
+fn a6_a_policy_without_a_nonce_admits_nothing() {
+    let Some(corpus) = corpus() else { return };
+    // The text of the specification.
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec/appraisal.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, sample) = page.split_once("```toml\n").unwrap();
+    let (sample, _) = sample.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(&policy, sample).unwrap();
+    let asked = ["--policy", policy.to_str().unwrap()];
+    let (status, document) = appraise(GENOA.0, GENOA.1, &asked);
+    assert_eq!((status, &document["failed"]["code"]), (Some(1), &"nonce-missing".into()), "{document}");
+    let (_, words, _) = said(GENOA.0, &[&asked[..], &["--at", GENOA.1]].concat());
+    let first = "refused (nonce-missing): it is as the policy asks, on the tier confidential-vm, and is bound to nothing here: it may be replayed\n\
+                 hint: give what this exchange must have bound into it with `--nonce HEX`\n";
+    assert!(words.starts_with(first), "{words}");
+    let report = std::fs::read(corpus.join(GENOA.0).join("report.bin")).unwrap();
+    let bound: String = report[0x50..0x90].iter().map(|byte| format!("{byte:02x}")).collect();
+    let (status, document) = appraise(GENOA.0, GENOA.1, &[&asked[..], &["--nonce", &bound]].concat());
+    assert_eq!((status, &document["verdict"]), (Some(0), &"appraised".into()), "{document}");
+    // What the sample does not name is not admitted.
+    let (status, document) = appraise(MILAN.0, MILAN.1, &asked);
+    assert_eq!((status, &document["failed"]["code"]), (Some(1), &"generation-not-accepted".into()));
+    std::fs::write(&policy, sample.replace("d9912ba3", "d9912ba4")).unwrap();
+    let (status, document) = appraise(GENOA.0, GENOA.1, &[&asked[..], &["--nonce", &bound]].concat());
+    assert_eq!((status, &document["failed"]["code"]), (Some(1), &"measurement-refused".into()));
+}

@@ -11,5 +11,6 @@ pub(crate) mod gather;
 mod log;
 mod parts;
 mod platforms;
+pub(crate) mod policy;
 pub(crate) mod reference;
 pub(crate) mod told;

@@ -6,16 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use attest::{
-    events::RoleNameError,
-    platform::{Assurance, PlatformPolicy},
-    reference::ProvidedError,
-    snp::SnpPolicy,
-};
+use attest::{events::RoleNameError, platform::Assurance, reference::ProvidedError};
 use clap::Subcommand;
 use envelope::Digest;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::reference::{self, Endorse, Reference};
 use crate::{
@@ -24,6 +19,7 @@ use crate::{
         examine::{ExamineError, Shelf, examine_under},
         fields::{Field, fields},
         gather::Pieces,
+        policy::{Policy, PolicyError},
         reference::ImportError,
         told::{Asked, told},
     },
@@ -57,7 +53,14 @@ struct Show {
 
 /// Make every check of the platform and tell the outcome, step by step
 ///
-/// Exit status 0 when the Evidence is genuine and affirmed (with a policy: admitted), 1 when it is refused, 2 when nothing could be appraised.
+/// Without `--policy`, exit status 0 means that the Evidence is genuine and its maker affirms it, or that only revocation is not known
+/// (`revocation-unknown`: no revocation list was at hand, which the first line says); with `--nonce`, that it is bound to it, too. 1 means refused: a
+/// check failed, or the Evidence is genuine and `signature-only`, `conditional` or `out-of-date`.
+///
+/// With `--policy`, 0 means admitted by it, which takes `--nonce`, too. Without `--nonce` the outcome is told and the exit status is 1,
+/// because Evidence that is bound to nothing may be replayed.
+///
+/// 2 means that nothing could be appraised.
 #[derive(Debug, clap::Args)]
 struct Appraise {
     /// The Evidence, with certificates and Endorsements that belong to it; a folder stands for the files in it
@@ -66,8 +69,9 @@ struct Appraise {
     /// Endorsements: a folder of files, or the directory of `glovebox endorsements`
     #[arg(long, value_name = "DIR")]
     endorsements: Option<PathBuf>,
-    /// What the owner asks for, TOML or JSON: `tier_floor`, `admits`, `hardware`, `measurements`, and a table `snp`
-    #[arg(long, value_name = "FILE", requires = "nonce")]
+    /// What the owner asks for, TOML or JSON: `hardware` and `measurements`, and where it is wanted `tier_floor`, `admits` and a table `snp`; to be
+    /// admitted takes `--nonce`, too
+    #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// What must be bound into the Evidence, whole, in hexadecimal
     #[arg(long, value_name = "HEX")]
@@ -96,13 +100,8 @@ pub(crate) enum EvidenceError {
     #[error("the nonce is empty\nhint: is a variable unset? Leave `--nonce` out to ask for no binding")]
     NoNonce,
     /// The policy.
-    #[error("`{path}` is not a policy: {reason}", path = .path.display())]
-    Policy {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Policy(PolicyError),
     /// Nothing to state.
     #[error(
         "the Evidence is refused ({0}), so it gives no Reference Values\nhint: `glovebox evidence appraise` tells why"
@@ -186,20 +185,21 @@ fn appraise(args: &Appraise) -> Result<Report, CliError> {
     let nonce = args.nonce.as_deref().map(Nonce::read).transpose()?;
     let policy = args.policy.as_deref().map(read_policy).transpose()?;
     let keys = args.key.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let (platform, snp) = policy.map_or((None, SnpPolicy::default()), |policy| (Some(policy.0), policy.1));
     let mut pieces = Pieces::gather(&args.files).map_err(ExamineError::from).map_err(EvidenceError::from)?;
     let shelf = Shelf::open(args.endorsements.as_deref(), &mut pieces).map_err(EvidenceError::from)?;
+    let snp = policy.as_ref().map(|policy| policy.snp.clone()).unwrap_or_default();
     let examined = examine_under(&pieces, &shelf, &snp, &keys, now).map_err(EvidenceError::from)?;
-    Ok(told(
-        &pieces.0,
-        examined,
-        &Asked {
-            nonce: nonce.as_ref().map(|nonce| nonce.0.as_slice()),
-            named: !keys.is_empty(),
-            policy: platform.as_ref(),
-        },
-        now,
-    ))
+    let asked = Asked {
+        nonce: nonce.as_ref().map(|nonce| nonce.0.as_slice()),
+        named: !keys.is_empty(),
+        policy: policy.as_ref().map(|policy| &policy.platform),
+    };
+    Ok(told(&pieces.0, examined, &asked, now))
+}
+
+fn read_policy(path: &Path) -> Result<Policy, CliError> {
+    let text = files::read_text(path)?;
+    Ok(Policy::read(path, &text).map_err(EvidenceError::Policy)?)
 }
 
 /// What must be bound: at least one byte, since Evidence that binds nothing would be bound to nothing.
@@ -210,21 +210,4 @@ impl Nonce {
         let bytes = hex::decode(text).map_err(|_| EvidenceError::Nonce)?;
         if bytes.is_empty() { Err(EvidenceError::NoNonce) } else { Ok(Nonce(bytes)) }
     }
-}
-
-/// A policy file: the platform's part, and SEV-SNP's own table.
-fn read_policy(path: &Path) -> Result<(PlatformPolicy, SnpPolicy), CliError> {
-    let text = files::read_text(path)?;
-    let wrong = |reason: String| EvidenceError::Policy { path: path.to_owned(), reason };
-    let mut value: Value = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
-    } else {
-        toml::from_str(&text).map_err(|error| wrong(error.to_string()))?
-    };
-    let snp = value.as_object_mut().and_then(|members| members.remove("snp"));
-    let snp = snp.map_or_else(|| Ok(SnpPolicy::default()), serde_json::from_value);
-    let snp = snp.map_err(|error| wrong(error.to_string()))?;
-    let platform: PlatformPolicy = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
-    platform.digest().map_err(|error| wrong(error.to_string()))?;
-    Ok((platform, snp))
 }
