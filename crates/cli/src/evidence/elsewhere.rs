@@ -39,8 +39,14 @@ const fn reason(kind: Kind) -> Option<&'static str> {
         Kind::Certificates | Kind::RevocationList => {
             "that says whose a key is, and nothing of what runs\nhint: name the report or quote that they belong to, too; a host key of IBM Secure Execution is examined by the library alone (`attest::ibm`)"
         }
-        Kind::ImaLog | Kind::EventLog | Kind::CcelTable => {
-            "nothing signs it but a quote of its registers\nhint: name the quote or report of the same machine, too; `glovebox evidence show` tells what is in it"
+        Kind::EventLog => {
+            "nothing signs it but a quote of its registers\nhint: name a TPM's quote with its registers, too; that of a confidential machine is compared by the library alone (`attest::ccel`)"
+        }
+        Kind::ImaLog => {
+            "nothing signs it but a quote of its registers\nhint: the library alone compares it with one (`attest::ima`); `glovebox evidence show` tells what is in it"
+        }
+        Kind::CcelTable => {
+            "it says where a log is, and nothing of what runs\nhint: name the log, with the quote of its registers"
         }
         Kind::Rim | Kind::RimAnswer => {
             "that says what would be good, and nothing of a machine\nhint: name the device's report; the library alone compares it with manifests (`attest::nvidia`)"
