@@ -198,6 +198,16 @@ impl CcEventLog {
         registers
     }
 
+    /// All checks of a log beside its report: [`CcEventLog::check_order`], [`CcEventLog::check_replay`], [`CcEventLog::check_data`].
+    ///
+    /// # Errors
+    /// [`CcelError`] of the first that fails.
+    pub fn check(&self, reported: &[&[u8]]) -> Result<(), CcelError> {
+        self.check_order()?;
+        self.check_replay(reported)?;
+        self.check_data()
+    }
+
     /// Holds the log against reported registers, RTMR0 first: each that has an event must have the replayed value.
     ///
     /// # Errors

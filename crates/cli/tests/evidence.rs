@@ -251,6 +251,22 @@ fn what_is_known_and_no_evidence_is_told_by_name() {
 }
 
 #[test]
+fn a_log_beside_a_trust_domains_quote_is_held_against_its_registers() {
+    if corpus().is_none() {
+        return;
+    }
+    for (case, code) in [
+        ("ccel/gcp-cos-113", "not-affirmed"),
+        ("ccel/gcp-cos-113-neg-drop", "replay-mismatch"),
+        ("ccel/gcp-cos-113-neg-digest", "replay-mismatch"),
+        ("ccel/gcp-cos-113-neg-eventdata", "event-data-mismatch"),
+    ] {
+        let (status, told) = appraise(case, "2024-12-18T12:54:11Z", &[]);
+        assert_eq!((status, &told["failed"]["code"]), (Some(1), &Value::from(code)), "{case}: {told}");
+    }
+}
+
+#[test]
 fn evidence_under_a_key_that_nobody_ships_takes_one_that_is_named() {
     let Some(corpus) = corpus() else { return };
     let file = |case: &str, name: &str| corpus.join(case).join(name).to_str().unwrap().to_owned();

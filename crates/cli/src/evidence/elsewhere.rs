@@ -40,10 +40,10 @@ const fn reason(kind: Kind) -> Option<&'static str> {
             "that says whose a key is, and nothing of what runs\nhint: name the report or quote that they belong to, too; a host key of IBM Secure Execution is examined by the library alone (`attest::ibm`)"
         }
         Kind::EventLog => {
-            "nothing signs it but a quote of its registers\nhint: name a TPM's quote with its registers, too; that of a confidential machine is compared by the library alone (`attest::ccel`)"
+            "nothing signs it but a quote of its registers\nhint: name the quote, too: a TPM's with its registers, or that of a TDX or CSV machine"
         }
         Kind::ImaLog => {
-            "nothing signs it but a quote of its registers\nhint: the library alone compares it with one (`attest::ima`); `glovebox evidence show` tells what is in it"
+            "nothing signs it but a quote of its registers\nhint: name it with a TDX or CSV machine's quote and event log; beside a TPM's quote the library alone compares it (`attest::ima`)"
         }
         Kind::CcelTable => {
             "it says where a log is, and nothing of what runs\nhint: name the log, with the quote of its registers"

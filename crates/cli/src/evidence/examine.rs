@@ -326,7 +326,8 @@ fn hygon_csv(report: &[u8], pieces: &Pieces, now: Timestamp) -> Result<Genuine, 
             .unwrap_or_default()
     };
     let evidence = hygon::CsvEvidence { report: report.to_vec(), cek: of_size(2_084), hsk: of_size(832) };
-    hygon::examine(&evidence, hygon::HYGON_ROOT, now).map_err(|error| Refused::of(&error))
+    let genuine = hygon::examine(&evidence, hygon::HYGON_ROOT, now).map_err(|error| Refused::of(&error))?;
+    platforms::logged(genuine, ["rtmr1", "rtmr2", "rtmr3", "rtmr4"], pieces)
 }
 
 /// Which Evidence speaks for the machine where there are several: what binds others comes first.

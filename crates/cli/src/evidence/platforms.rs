@@ -6,8 +6,11 @@
 use attest::{
     HashAlgorithm, PcrValue, arm,
     azure::{HclReport, HclReportKind, SnpEndorsements, examine_snp, examine_tdx},
+    ccel::{CcEventLog, CcelError},
     detect::Kind,
-    gcp, intel,
+    gcp,
+    ima::MeasurementList,
+    intel,
     keys::VerificationKey,
     keystone,
     nitro::{self, NitroEvidence, NitroTpmEvidence},
@@ -34,7 +37,29 @@ pub(super) fn intel(piece: &Piece, pieces: &Pieces, shelf: &Shelf, now: Timestam
         Kind::TdxQuote(_) => intel::tdx::examine(&piece.bytes, &endorsements, &anchors, rules, now),
         _ => intel::sgx::examine(&piece.bytes, &endorsements, &anchors, rules, now),
     };
-    outcome.map_err(|error| Refused::of(&error))
+    let genuine = outcome.map_err(|error| Refused::of(&error))?;
+    match piece.kind {
+        Kind::TdxQuote(_) => logged(genuine, ["rtmr0", "rtmr1", "rtmr2", "rtmr3"], pieces),
+        _ => Ok(genuine),
+    }
+}
+
+/// Holds the logs among the files against the registers that grow while a machine runs. A log that does not explain them is shown with the machine.
+pub(super) fn logged(genuine: Genuine, registers: [&str; 4], pieces: &Pieces) -> Result<Genuine, Refused> {
+    let refused = |code: &str, error: &dyn std::error::Error| {
+        let mut refused = Refused::unfit(code, error);
+        refused.shown = Some(Box::new(genuine.clone()));
+        refused
+    };
+    let lists = pieces.of(Kind::ImaLog).map(|piece| MeasurementList::parse(&piece.bytes));
+    let lists: Vec<_> = lists.collect::<Result<_, _>>().map_err(|error| refused(error.code(), &error))?;
+    let told = |error: CcelError| refused(error.code(), &error);
+    for piece in pieces.of(Kind::EventLog) {
+        let mut log = CcEventLog::parse(&piece.bytes).map_err(told)?;
+        lists.iter().for_each(|list| log.continue_with(list));
+        log.check(&registers.map(|name| genuine.register(name).unwrap_or_default())).map_err(told)?;
+    }
+    Ok(genuine)
 }
 
 /// An Azure machine: the HCL report, with a TPM's quote beside it where there is one.

@@ -31,10 +31,7 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
 }
 
 fn held(log: &CcEventLog, registers: &[Vec<u8>]) -> Result<(), CcelError> {
-    let reported: Vec<&[u8]> = registers.iter().map(Vec::as_slice).collect();
-    log.check_order()?;
-    log.check_replay(&reported)?;
-    log.check_data()
+    log.check(&registers.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// The registers of the quote, or those that the case lists.
