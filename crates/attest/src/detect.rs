@@ -174,13 +174,15 @@ fn binary(bytes: &[u8]) -> Option<Kind> {
         [0xd9, 0x01, 0x8f, _] | [0xd9, 0x03, 0x8b, _] => return Some(Kind::CcaToken),
         // 501, and the tags 500 and 502 of earlier drafts.
         [0xd9, 0x01, 0xf4..=0xf6, _] => return Some(Kind::Corim),
+        // A map that begins with its name, of tags for a CoSWID or a CoMID.
+        [0xa2..=0xb7, 0x00, ..] if has(&[0xd9, 0x01, 0xf9]) || has(&[0xd9, 0x01, 0xfa]) => return Some(Kind::Corim),
         // COSE_Sign1 with or without its tag, and COSE_Mac0.
         [0xd2, 0x84, ..] | [0xd1, 0x84, ..] | [0x84, 0x40..=0x5f, 0xa1..=0xa4, _] => {
             return Some(if has(b"nitrotpm_pcrs") {
                 Kind::NitroTpmDocument
             } else if has(b"module_id") {
                 Kind::NitroDocument
-            } else if has(b"corim") || has(&[0xd9, 0x01, 0xf5]) {
+            } else if [&b"corim"[..], b"rim+cbor", b"rim+cose", &[0xd9, 0x01, 0xf5]].into_iter().any(has) {
                 Kind::Corim
             } else if has(b"psacertified")
                 || has(b"PSA_IOT_PROFILE")
@@ -396,6 +398,10 @@ mod tests {
         assert_eq!(detect(b"\xd2\x84\x43\xa1\x01\x26\xa0\x50http://arm.com/psa"), Kind::PsaToken);
         assert_eq!(detect(b"\xd9\x01\xf4\xd9\x01\xf6\xd2\x84"), Kind::Corim);
         assert_eq!(detect(b"\xd9\x01\xf5\xa2"), Kind::Corim);
+        assert_eq!(detect(b"\xa2\x00\x61n\x01\x81\x44\xd9\x01\xfa\xa0"), Kind::Corim);
+        assert_eq!(detect(b"\xa2\x00\x61n\x01\x81\x44\xd9\x01\xfb\xa0"), Kind::Unknown);
+        // It may speak of PSA.
+        assert_eq!(detect(b"\xd2\x84\x57\xa1\x03\x74application/rim+cbor\xa0\x50psacertified"), Kind::Corim);
         assert_eq!(detect(b"{\"tcbInfo\":{},\"signature\":\"\"}"), Kind::TcbInfo);
         assert_eq!(detect(b"{\"sha256\":{\"0\":\"00\"}}"), Kind::PcrValues);
         assert_eq!(detect(b"10 00 ima-ng sha1:00 boot_aggregate\n"), Kind::ImaLog);
