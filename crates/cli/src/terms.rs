@@ -22,7 +22,7 @@ use envelope::{
     Digest, PublicKey,
     statement::{Envelope, Signed, StatementError},
 };
-use runtime::sql::{self, CheckError, Explanation, TableTerms};
+use runtime::sql::{self, CheckError, CheckedPlan, Explanation, Grouping, Subtraction, TableTerms};
 
 use crate::{
     exit::CliError,
@@ -41,8 +41,11 @@ pub(crate) struct Terms {
     sound: SoundAgreement,
     manifests: Manifests,
     envelopes: Vec<Envelope>,
-    explanations: BTreeMap<String, Explanation>,
+    checked: Checked,
 }
+
+/// What the rules say of each computation.
+type Checked = BTreeMap<String, CheckedPlan>;
 
 /// Why an agreement is not one to consent to.
 #[derive(Debug, thiserror::Error)]
@@ -68,15 +71,15 @@ pub(crate) enum TermsError {
     ManifestStatement(#[source] StatementError),
     /// A manifest that somebody else signed.
     #[error(
-        "the manifest of dataset `{dataset}` is signed by `{signer}`, who is not its owner `{owner}`\nhint: ask the owner for the manifest again"
+        "the manifest of dataset `{dataset}` is signed by `{signer}`, who is not its owner `{owner}`\nhint: ask the owner for the manifest again, or correct `owner`"
     )]
     ManifestSigner {
         /// The dataset.
         dataset: String,
         /// The owner's local name.
         owner: String,
-        /// Who signed.
-        signer: PublicKey,
+        /// Who signed: the local name of a party, or a key.
+        signer: String,
     },
     /// A program that the rules refuse.
     #[error("computation `{computation}` is refused by the rules of the data:\n{explanation}")]
@@ -115,9 +118,10 @@ impl Terms {
         let known = known_manifests(home)?;
         let (manifests, envelopes) =
             match_manifests(draft.agreement(), draft.manifests().values().cloned().chain(known))?;
-        let (columns, explanations) = derive_all(draft.agreement(), &manifests).await?;
+        let checked = check_all(draft.agreement(), &manifests).await?;
+        let columns = checked.iter().map(|(name, plan)| (name.clone(), plan.columns().clone())).collect();
         let sound = draft.with_columns(columns).map_err(TermsError::Draft)?;
-        Ok(Terms { sound, manifests, envelopes, explanations })
+        Ok(Terms { sound, manifests, envelopes, checked })
     }
 
     /// Takes in a proposal of another party's.
@@ -127,15 +131,15 @@ impl Terms {
         let sent = sent.map_err(TermsError::ManifestStatement)?;
         let known = known_manifests(home)?;
         let (manifests, envelopes) = match_manifests(sound.agreement(), sent.into_iter().chain(known))?;
-        let (columns, explanations) = derive_all(sound.agreement(), &manifests).await?;
+        let checked = check_all(sound.agreement(), &manifests).await?;
         for (name, computation) in &sound.agreement().computations {
-            let derived = columns.get(name).cloned().unwrap_or_default();
+            let derived = checked.get(name).map(|plan| plan.columns().clone()).unwrap_or_default();
             if derived != computation.columns {
                 let (derived, recorded) = (list(&derived), list(&computation.columns));
                 return Err(TermsError::Columns { computation: name.clone(), derived, recorded }.into());
             }
         }
-        Ok(Terms { sound, manifests, envelopes, explanations })
+        Ok(Terms { sound, manifests, envelopes, checked })
     }
 
     /// The document.
@@ -154,8 +158,14 @@ impl Terms {
     }
 
     /// What `check` says of each computation.
-    pub(crate) const fn explanations(&self) -> &BTreeMap<String, Explanation> {
-        &self.explanations
+    pub(crate) fn explanations(&self) -> impl Iterator<Item = (&String, &Explanation)> {
+        self.checked.iter().map(|(name, plan)| (name, plan.explanation()))
+    }
+
+    /// Which computations somebody can subtract from one another, in words.
+    pub(crate) fn subtractions(&self) -> Vec<String> {
+        let groupings = self.checked.iter().map(|(name, plan)| (name.as_str(), plan.groupings())).collect();
+        subtractions(self.agreement(), &groupings)
     }
 
     /// The local name of the party with this key.
@@ -208,7 +218,7 @@ pub(crate) async fn check(
     text: &str,
     datasets: &BTreeMap<String, DatasetTerms>,
     manifests: &Manifests,
-) -> Result<(Columns, Explanation), CheckError> {
+) -> Result<CheckedPlan, CheckError> {
     let tables: Vec<TableTerms<'_>> = manifests
         .iter()
         .filter_map(|(name, manifest)| match &manifest.value().contents {
@@ -219,8 +229,34 @@ pub(crate) async fn check(
             Contents::Blob {} => None,
         })
         .collect();
-    let plan = sql::check(text, &tables).await?;
-    Ok((plan.columns().clone(), plan.explanation().clone()))
+    sql::check(text, &tables).await
+}
+
+/// Which computations of an agreement a recipient of both can subtract from one another, in words. The thresholds look at each
+/// result by itself, so this is for people to decide.
+pub(crate) fn subtractions(agreement: &Agreement, groupings: &BTreeMap<&str, &[Grouping]>) -> Vec<String> {
+    let mut told = Vec::new();
+    let pairs = groupings.iter().flat_map(|coarse| groupings.iter().map(move |fine| (coarse, fine)));
+    for ((coarse, coarse_groups), (fine, fine_groups)) in pairs.filter(|((coarse, _), (fine, _))| coarse != fine) {
+        let Some(subtraction) = Subtraction::of(coarse_groups, fine_groups) else { continue };
+        // Where groups are alike, each can be subtracted from the other, which is said once.
+        if fine < coarse && Subtraction::of(fine_groups, coarse_groups).is_some() {
+            continue;
+        }
+        let recipients = |name: &str| agreement.computations.get(name).map(|computation| &computation.recipients);
+        let (Some(ours), Some(theirs)) = (recipients(coarse), recipients(fine)) else { continue };
+        let both: Vec<String> =
+            ours.iter().filter(|name| theirs.contains(*name)).map(|name| format!("`{name}`")).collect();
+        if !both.is_empty() {
+            told.push(format!(
+                "{} can subtract the results of `{coarse}` and `{fine}`: {subtraction}. What is left may be about fewer entities than \
+                 any threshold asks for, and no rule stops that\nhint: read the two as one computation, and consent to both only if you \
+                 would show the difference",
+                both.join(", ")
+            ));
+        }
+    }
+    told
 }
 
 /// Gives each dataset the newest manifest that fits it, with all that fit.
@@ -239,7 +275,9 @@ pub(crate) fn match_manifests(
         if let Some(other) =
             fitting.iter().find(|manifest| owner != Some(manifest.value().owner) || owner != Some(*manifest.signer()))
         {
-            let signer = *other.signer();
+            let mut parties = agreement.parties.iter();
+            let known = parties.find(|(_, terms)| terms.identity.signing() == other.signer());
+            let signer = known.map_or_else(|| other.signer().to_string(), |(name, _)| name.clone());
             return Err(TermsError::ManifestSigner { dataset: dataset.clone(), owner: terms.owner.clone(), signer });
         }
         let Some(newest) = fitting.last() else {
@@ -268,24 +306,19 @@ fn known_manifests(home: &Home) -> Result<Vec<Signed<Manifest>>, CliError> {
     Ok(known)
 }
 
-async fn derive_all(
-    agreement: &Agreement,
-    manifests: &Manifests,
-) -> Result<(BTreeMap<String, Columns>, BTreeMap<String, Explanation>), TermsError> {
-    let (mut columns, mut explanations) = (BTreeMap::new(), BTreeMap::new());
+async fn check_all(agreement: &Agreement, manifests: &Manifests) -> Result<Checked, TermsError> {
+    let mut checked = Checked::new();
     for (name, computation) in &agreement.computations {
-        let (derived, explanation) =
-            check(&computation.text, &agreement.datasets, manifests).await.map_err(|error| match error {
-                CheckError::Refused(explanation) => TermsError::Refused {
-                    computation: name.clone(),
-                    explanation: explanation.to_string().trim_end().to_owned(),
-                },
-                source => TermsError::Query { computation: name.clone(), source },
-            })?;
-        columns.insert(name.clone(), derived);
-        explanations.insert(name.clone(), explanation);
+        let plan = check(&computation.text, &agreement.datasets, manifests).await.map_err(|error| match error {
+            CheckError::Refused(explanation) => TermsError::Refused {
+                computation: name.clone(),
+                explanation: explanation.to_string().trim_end().to_owned(),
+            },
+            source => TermsError::Query { computation: name.clone(), source },
+        })?;
+        checked.insert(name.clone(), plan);
     }
-    Ok((columns, explanations))
+    Ok(checked)
 }
 
 fn list(columns: &Columns) -> String {

@@ -41,6 +41,14 @@ fn the_demo_ends_with_figures_that_pandas_finds_in_the_plain_data() {
     let (by_arm, by_both) = figures.split_once("--\n").unwrap();
     assert!(room::same_rows(csv(0), by_arm), "{}\n{by_arm}", csv(0));
     assert!(room::same_rows(csv(1), by_both), "{}\n{by_both}", csv(1));
+    // What the demo says about subtracting one from the other.
+    let total = |csv: &str, patients: usize, events: usize| {
+        let rows = csv.lines().filter(|line| line.starts_with("zidovudine+zalcitabine,"));
+        rows.map(|line| line.split(',').map(|field| field.parse::<i64>().unwrap_or(0)).collect::<Vec<_>>())
+            .fold((0, 0), |sum, row| (sum.0 + row[patients], sum.1 + row[events]))
+    };
+    let (all, shown) = (total(csv(0), 1, 3), total(csv(1), 2, 3));
+    assert_eq!((all.0 - shown.0, all.1 - shown.1), (3, 3));
     assert_eq!(csv(1).lines().count(), 1 + 11, "three groups of 15 are too small, and too few together");
 }
 

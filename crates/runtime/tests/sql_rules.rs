@@ -8,7 +8,7 @@ mod room;
 
 use std::{fs, path::Path};
 
-use runtime::sql::CheckError;
+use runtime::sql::{CheckError, Subtraction};
 
 struct Case {
     name: String,
@@ -82,4 +82,35 @@ async fn cases_of_the_rules() {
         }
     }
     assert!(wrong.is_empty(), "{} of {count} cases\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[tokio::test]
+async fn queries_whose_groups_add_up_can_be_subtracted() {
+    let tables = room::tables();
+    let mut groupings = Vec::new();
+    for query in [
+        "select arm, count(*) from trial group by arm",
+        "select t.arm, t.sex, count(*) from trial t group by t.arm, t.sex",
+        "select x.arm, count(*) from trial x group by x.arm",
+        "select arm, count(*) from trial where sex = 'f' group by arm",
+        "select sex, count(*) from trial group by sex",
+        "select count(*) from registry",
+        "select site, count(*) from regions group by site",
+        "select arm = 'A', count(*) from trial group by arm = 'A'",
+    ] {
+        groupings.push(room::check(query, &tables).await.unwrap().groupings().to_vec());
+    }
+    let told = |coarse: usize, fine: usize| {
+        Subtraction::of(&groupings[coarse], &groupings[fine]).map(|subtraction| subtraction.to_string())
+    };
+    let finer = |by: &str| Some(format!("both group `trial`, the second also by `{by}`"));
+    assert_eq!(told(0, 1), finer("trial.sex"));
+    assert_eq!(told(1, 0), None, "the coarser groups are no parts of the finer ones");
+    assert_eq!(told(0, 2), None, "the same under another alias");
+    let conditions = Some("both group `trial` alike, under different conditions or joins".to_owned());
+    assert_eq!((told(0, 3), told(3, 0)), (conditions.clone(), conditions));
+    assert_eq!((told(0, 4), told(4, 0)), (None, None), "neither is finer");
+    assert_eq!((told(0, 5), told(0, 6)), (None, None), "they read no table with entities in common");
+    assert_eq!(told(7, 0), finer("trial.arm"), "a function of a column is coarser than the column");
+    assert_eq!(told(0, 7), None);
 }

@@ -153,6 +153,9 @@ fn tell(terms: &Terms, wallet: &Wallet, context: &Context) -> Result<(), CliErro
     for (name, explanation) in terms.explanations() {
         output::note(format!("\n{name}, column by column:\n{}", explanation.to_string().trim_end()));
     }
+    for subtraction in terms.subtractions() {
+        output::warn(subtraction);
+    }
     let Some(predecessor) = terms.agreement().predecessor else { return Ok(()) };
     let old = context.home.proposals()?.into_iter().find(|(digest, _)| *digest == predecessor);
     match old.and_then(|(_, proposal)| SoundAgreement::new(proposal.agreement).ok()) {
@@ -232,10 +235,14 @@ async fn hand_in(
     let status: AgreementStatus = attested.room().post(path::CONSENTS, &statement).await?;
     context.home.store_consent(&statement)?;
     watched.look(attested.room(), &context.home).await?;
+    // What ended while it was agreed to does not come into force any more.
+    let mut ended = false;
     let standing = match &status.standing {
         Standing::InForce {} => "in force".to_owned(),
         Standing::NotInForce { reason } => {
-            format!("not yet in force: {}", output::plain(reason.lines().next().unwrap_or_default()))
+            ended = Timestamp::now() > terms.agreement().expires;
+            let not = if ended { "no longer" } else { "not yet" };
+            format!("{not} in force: {}", output::plain(reason.lines().next().unwrap_or_default()))
         }
     };
     let words = format!("agreement {}\nconsented {party}\nstanding  {standing}", terms.digest());
@@ -250,7 +257,7 @@ async fn hand_in(
         "consented": status.consented,
         "standing": status.standing,
     });
-    Ok(Report::done(words, document))
+    Ok(if ended { Report::refused(words, document) } else { Report::done(words, document) })
 }
 
 /// Puts the agreement before the broker if it does not have it.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agreement::documents::{DatasetSource, DatasetTerms, Manifest};
+use agreement::documents::{Agreement, DatasetSource, DatasetTerms, Manifest};
 use envelope::statement::Signed;
 use runtime::sql::{CheckError, Explanation};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::{
     exit::CliError,
     files,
     home::read_manifest,
-    output::Report,
+    output::{self, Report},
     terms::{self, Columns},
 };
 
@@ -46,20 +46,27 @@ struct Subject {
     programs: BTreeMap<String, String>,
     datasets: BTreeMap<String, DatasetTerms>,
     manifests: BTreeMap<String, Signed<Manifest>>,
+    /// The agreement whose they are.
+    agreement: Option<Agreement>,
 }
 
 /// Checks.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let subject = match (&args.agreement, &args.sql) {
         (Some(path), _) => Subject::of_agreement(path, args.computation.as_deref(), context)?,
-        (None, Some(sql)) => Subject::of_query(sql, &args.manifest)?,
+        (None, Some(sql)) => Subject::of_query(sql, &args.manifest, context)?,
         (None, None) => return Err(CliError::NothingToCheck),
     };
     let (mut words, mut documents, mut all_pass) = (Vec::new(), serde_json::Map::new(), true);
+    let mut passed = BTreeMap::new();
     for (name, text) in &subject.programs {
         let verdict = terms::check(text, &subject.datasets, &subject.manifests).await;
         let (columns, explanation) = match verdict {
-            Ok((columns, explanation)) => (Some(columns), explanation),
+            Ok(plan) => {
+                let told = (Some(plan.columns().clone()), plan.explanation().clone());
+                passed.insert(name.as_str(), plan);
+                told
+            }
             Err(CheckError::Refused(explanation)) => (None, *explanation),
             Err(source) => return Err(terms::TermsError::Query { computation: name.clone(), source }.into()),
         };
@@ -67,7 +74,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         words.push(tell(name, columns.as_ref(), &explanation));
         documents.insert(name.clone(), document(columns.as_ref(), &explanation)?);
     }
-    let document = json!({ "passes": all_pass, "computations": documents });
+    let groupings = passed.iter().map(|(name, plan)| (*name, plan.groupings())).collect();
+    let subtractions =
+        subject.agreement.as_ref().map_or_else(Vec::new, |agreement| terms::subtractions(agreement, &groupings));
+    for subtraction in &subtractions {
+        output::warn(subtraction);
+    }
+    let document = json!({ "passes": all_pass, "computations": documents, "subtractions": subtractions });
     let words = words.join("\n\n");
     Ok(if all_pass { Report::done(words, document) } else { Report::refused(words, document) })
 }
@@ -89,10 +102,10 @@ impl Subject {
             }
             programs.retain(|name, _| name == only);
         }
-        Ok(Subject { programs, datasets: agreement.datasets.clone(), manifests })
+        Ok(Subject { programs, datasets: agreement.datasets.clone(), manifests, agreement: Some(agreement.clone()) })
     }
 
-    fn of_query(sql: &Path, given: &[String]) -> Result<Subject, CliError> {
+    fn of_query(sql: &Path, given: &[String], context: &Context) -> Result<Subject, CliError> {
         let text = files::read_text(sql)?;
         let name = sql.file_stem().map_or_else(|| "query".to_owned(), |stem| stem.to_string_lossy().into_owned());
         let (mut datasets, mut manifests) = (BTreeMap::new(), BTreeMap::new());
@@ -103,12 +116,14 @@ impl Subject {
             };
             let manifest = read_manifest(Path::new(path))?;
             let name = name.unwrap_or_else(|| manifest.value().name.clone());
-            // Without an agreement an owner has no local name; the key stands for it.
-            let owner = manifest.value().owner.short();
+            // Without an agreement an owner has the name that it has among the contacts, or else the key stands for it.
+            let mut contacts = context.home.contacts().into_iter();
+            let known = contacts.find(|(_, identity)| *identity.signing() == manifest.value().owner);
+            let owner = known.map_or_else(|| manifest.value().owner.short(), |(name, _)| name);
             datasets.insert(name.clone(), DatasetTerms { owner, source: DatasetSource::Version(*manifest.digest()) });
             manifests.insert(name, manifest);
         }
-        Ok(Subject { programs: BTreeMap::from([(name, text)]), datasets, manifests })
+        Ok(Subject { programs: BTreeMap::from([(name, text)]), datasets, manifests, agreement: None })
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         offer_of(&terms, wallet.key(), args.max_runs, expires).ok_or(CliError::NothingToOffer(party.clone()))?;
     let keys = agree::own_keys(&terms, &wallet, context)?;
     output::note(terms.summary(wallet.key()).to_string());
+    for subtraction in terms.subtractions() {
+        output::warn(subtraction);
+    }
     output::note(format!(
         "\nas an offer: every agreement that is no looser matches, for at most {} runs over all of them, until {expires}",
         args.max_runs

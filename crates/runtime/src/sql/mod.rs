@@ -9,6 +9,7 @@
 //! differencing, and the specification says so), user-defined functions, table functions, settings, and every statement that is
 //! not one query.
 
+mod differencing;
 mod explanation;
 mod expression;
 mod functions;
@@ -35,6 +36,7 @@ use datafusion::{
 };
 use envelope::Digest;
 
+pub use differencing::{Grouping, Subtraction};
 pub use explanation::{Explanation, OutputColumn, TableUse, Verdict};
 pub use refusal::{Origin, Reason, Refusal};
 pub use run::{Answer, Limits, RunError, execute};
@@ -56,6 +58,7 @@ pub struct CheckedPlan {
     output: SchemaRef,
     ordered: bool,
     explanation: Explanation,
+    groupings: Vec<Grouping>,
 }
 
 /// Why a query does not become a [`CheckedPlan`].
@@ -149,6 +152,11 @@ impl CheckedPlan {
         &self.explanation
     }
 
+    /// Its aggregates over tables with entities, so that queries are read together ([`Subtraction`]).
+    pub fn groupings(&self) -> &[Grouping] {
+        &self.groupings
+    }
+
     /// The guarded plan as text, for people who want to see it.
     pub fn guarded_text(&self) -> String {
         self.plan.display_indent().to_string()
@@ -184,7 +192,8 @@ async fn checked(sql: &str, catalogue: &Catalogue) -> Result<CheckedPlan, CheckE
     let explanation = Explanation::passed(&query, &labels, &guards, catalogue);
     let schemas = columns.keys().filter_map(|name| Some((name.clone(), catalogue.get(name)?.schema()))).collect();
     let output = Arc::new(Schema::new(query.schema().fields().iter().cloned().collect::<Vec<_>>()));
-    Ok(CheckedPlan { ordered: is_ordered(&query), plan, optimised, columns, schemas, output, explanation })
+    let groupings = differencing::groupings(&query, catalogue);
+    Ok(CheckedPlan { ordered: is_ordered(&query), plan, optimised, columns, schemas, output, explanation, groupings })
 }
 
 fn optimised(plan: &LogicalPlan, state: &SessionState) -> Result<LogicalPlan, CheckError> {
