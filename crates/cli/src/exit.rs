@@ -126,6 +126,17 @@ pub(crate) enum CliError {
     /// JSON that cannot be read or written.
     #[error("a JSON document cannot be read or written: {0}")]
     Json(serde_json::Error),
+    /// The place for a result is taken.
+    #[error("`{path}` exists already and was not touched\nhint: `--force` replaces it; `{option}` names another place", path = .path.display())]
+    Taken {
+        /// Which.
+        path: PathBuf,
+        /// The option that names another.
+        option: &'static str,
+    },
+    /// Sealed to nobody.
+    #[error("`{path}` is a receipt, which is not sealed\nhint: `glovebox verify` checks it; the result lies beside it as `{result}`", path = .0.display(), result = .0.with_extension("result").display())]
+    OpenReceipt(PathBuf),
     /// Neither an agreement nor a query.
     #[error("nothing to check\nhint: name an agreement, or a query with `--sql FILE --manifest FILE`")]
     NothingToCheck,
@@ -279,6 +290,7 @@ impl CliError {
             | CliError::Statement(_)
             | CliError::SelfCheck(_)
             | CliError::NotARecipient(_)
+            | CliError::Taken { .. }
             | CliError::NotAParty(_)
             | CliError::NothingToOffer(_)
             | CliError::AgreementExpired(_)
@@ -296,6 +308,7 @@ impl CliError {
             | CliError::SourceKeys(_)
             | CliError::Unwritable(_)
             | CliError::Json(_)
+            | CliError::OpenReceipt(_)
             | CliError::NothingToCheck
             | CliError::NothingToRun
             | CliError::NoComputation { .. }
@@ -370,6 +383,7 @@ fn of_home(error: &HomeError) -> Status {
         HomeError::NoHome
         | HomeError::Name(_)
         | HomeError::NoContact(_)
+        | HomeError::NoIdentity(_)
         | HomeError::NoAgreement(_)
         | HomeError::NoRun(_)
         | HomeError::Ambiguous { .. }

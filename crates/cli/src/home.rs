@@ -121,6 +121,11 @@ pub(crate) enum HomeError {
         "no party `{0}` is known\nhint: `glovebox identity {0} --add LINE` with the line that its `glovebox init` printed"
     )]
     NoContact(String),
+    /// Neither a file nor a contact.
+    #[error(
+        "no file `{0}`, and no party of that name\nhint: name the file with the line that the party's `glovebox init` printed, or add that line with `glovebox identity NAME --add LINE`"
+    )]
+    NoIdentity(String),
     /// No such agreement.
     #[error(
         "no agreement `{0}` is known here\nhint: `glovebox status` lists them; `glovebox agree FILE` takes in another party's file"

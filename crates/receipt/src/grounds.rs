@@ -72,6 +72,14 @@ pub enum GroundsError {
     /// The agreement is not in force by these documents.
     #[error("the agreement is not in force")]
     NotInForce(#[source] NotInForce),
+    /// The consents are to another text.
+    #[error("the consents shown are for {shown}, and this agreement is {found}: its text was changed")]
+    OtherText {
+        /// What was consented to.
+        shown: Digest,
+        /// What the receipt's agreement is.
+        found: Digest,
+    },
     /// The run is not permitted.
     #[error("the run is not one that the agreement permits")]
     Run(#[source] RunRefusal),
@@ -123,7 +131,7 @@ pub fn check_grounds(grounds: &Grounds, at: Timestamp) -> Result<CheckedGrounds,
         deposited: &manifests.iter().map(|manifest| *manifest.digest()).collect::<BTreeSet<_>>(),
         superseded_by: None,
     };
-    let in_force = InForce::decide(&facts, broker, at).map_err(GroundsError::NotInForce)?;
+    let in_force = InForce::decide(&facts, broker, at).map_err(|error| not_in_force(error, &facts))?;
     let permitted = in_force.permit(&run, at).map_err(GroundsError::Run)?;
     check_stated(&in_force, in_force_statement.value())?;
     let named: BTreeSet<&Digest> = in_force_statement.value().grounds.values().collect();
@@ -247,6 +255,19 @@ fn manifests(grounds: &Grounds) -> Result<Vec<Signed<Manifest>>, GroundsError> {
         Signed::<Manifest>::open(envelope).map_err(|error| GroundsError::Statement { what: "manifest", error })
     };
     grounds.manifests.iter().map(open).collect()
+}
+
+/// Consents that are all to another text say why they are missing to this one.
+fn not_in_force(error: NotInForce, facts: &Facts<'_>) -> GroundsError {
+    let shown = facts.consents.first().map(|consent| consent.value().body.agreement);
+    match (&error, shown, facts.agreement.digest()) {
+        (NotInForce::ConsentMissing(_), Some(shown), Ok(found))
+            if facts.consents.iter().all(|consent| consent.value().body.agreement != found) =>
+        {
+            GroundsError::OtherText { shown, found }
+        }
+        _ => GroundsError::NotInForce(error),
+    }
 }
 
 /// The broker stated the same grounds that these documents give.

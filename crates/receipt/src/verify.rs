@@ -47,6 +47,15 @@ pub struct Anchors {
     pub parties: Vec<Identity>,
 }
 
+impl Anchors {
+    /// The receipt's local names of the parties that the verifier named.
+    pub fn named<'a>(&self, receipt: &'a Receipt) -> Vec<&'a str> {
+        let parties = receipt.grounds.agreement.parties.iter();
+        let is_named = |key| self.parties.iter().any(|anchor| anchor.signing() == key);
+        parties.filter(|(_, party)| is_named(party.identity.signing())).map(|(name, _)| name.as_str()).collect()
+    }
+}
+
 /// One step that was passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
@@ -248,12 +257,17 @@ fn check_parties(receipt: &Receipt, anchors: &Anchors) -> Result<((), String), R
             return Err(Reason::NotAParty(*anchor.signing()));
         }
     }
-    let names = parties.iter().map(|(name, party)| format!("{name} ({})", party.identity.signing()));
-    let names = names.collect::<Vec<_>>().join(", ");
-    let words = if anchors.parties.is_empty() {
-        format!("its parties, by the receipt alone: {names}; name those you know with --party")
-    } else {
-        format!("the named identities are among its parties: {names}")
+    let named = anchors.named(receipt);
+    let list = |of_named: bool| {
+        let chosen = parties.iter().filter(|(name, _)| named.contains(&name.as_str()) == of_named);
+        let words = chosen.map(|(name, party)| format!("{name} ({})", party.identity.signing()));
+        words.collect::<Vec<_>>().join(", ")
+    };
+    let (known, others) = (list(true), list(false));
+    let words = match (known.is_empty(), others.is_empty()) {
+        (true, _) => format!("its parties, by the receipt alone: {others}; name those you know with --party"),
+        (false, false) => format!("you named {known}; also parties, by the receipt alone: {others}"),
+        (false, true) => format!("you named all of them: {known}"),
     };
     Ok(((), words))
 }

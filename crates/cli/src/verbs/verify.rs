@@ -63,6 +63,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
             let document = json!({
                 "verified": true,
                 "anchored": anchored,
+                "anchored_parties": anchors.named(&receipt),
                 "steps": verified.steps(),
                 "rollback": rollback,
                 "caution": verified.caution(),
@@ -100,7 +101,10 @@ fn party(text: &str, context: &Context) -> Result<Identity, CliError> {
         let text = files::read_text(path)?;
         return Ok(text.parse().map_err(|source| HomeError::Contact { path: path.to_owned(), source })?);
     }
-    Ok(context.home.contact(text)?)
+    match context.home.contact(text) {
+        Err(HomeError::Name(_) | HomeError::NoContact(_)) => Err(HomeError::NoIdentity(output::plain(text)).into()),
+        found => Ok(found?),
+    }
 }
 
 const UNANCHORED: &str = "nothing here says whose receipt this is: somebody alone can make all of its parties\nhint: name the agreement with `--agreement`, or parties that you know with `--party`";
