@@ -133,13 +133,11 @@ impl fmt::Display for Explanation {
         for output in &self.outputs {
             writeln!(f, "{output}")?;
         }
-        for table in &self.tables {
-            writeln!(f, "{table}")?;
+        // What a refused query would ask of groups says nothing, since nothing of it runs.
+        match &self.refusal {
+            Some(refusal) => writeln!(f, "refused: {refusal}"),
+            None => self.tables.iter().try_for_each(|table| writeln!(f, "{table}")),
         }
-        if let Some(refusal) = &self.refusal {
-            writeln!(f, "refused: {refusal}")?;
-        }
-        Ok(())
     }
 }
 

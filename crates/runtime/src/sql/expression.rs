@@ -143,7 +143,7 @@ impl Checker<'_> {
 
     fn wrapped(&mut self, inner: &Expr, scope: &Scope, wrap: impl Fn(Box<Expr>) -> Expr) -> Result<Passed, Stop> {
         let (passed, label) = self.expression(inner, scope)?;
-        let label = Label::combined([&label], &format!("in `{}`", wrap(Box::new(inner.clone()))))?;
+        let label = Label::combined([&label], &format!("in `{}`", written(&wrap(Box::new(inner.clone())))))?;
         Ok((wrap(Box::new(passed)), label))
     }
 
@@ -164,7 +164,7 @@ impl Checker<'_> {
             Class::Measure(linear) if widens && linear.numeric => label,
             Class::Entity(_) | Class::Join if widens => label,
             Class::Measure(_) => return Err(arithmetic(&label, whole)),
-            _ => Label::combined([&label], &format!("in `{whole}`"))?,
+            _ => Label::combined([&label], &format!("in `{}`", written(whole)))?,
         };
         let constant = is_constant(inner);
         if self.total && !constant && is_decimal(to) {
@@ -187,7 +187,7 @@ impl Checker<'_> {
                 let linear = linear.times(-1.0).ok_or_else(|| arithmetic(&label, &whole))?;
                 Label { class: Class::Measure(linear), ..label }
             }
-            _ => Label::combined([&label], &format!("in `{whole}`"))?,
+            _ => Label::combined([&label], &format!("in `{}`", written(&whole)))?,
         };
         self.computable(&whole, inner, &label, scope)?;
         Ok((Expr::Negative(Box::new(passed)), label))
@@ -206,7 +206,7 @@ impl Checker<'_> {
                 let class = linear_right(*linear, binary).ok_or_else(|| arithmetic(&right_label, &whole))?;
                 Label { class: Class::Measure(class), ..right_label.clone() }
             }
-            _ => Label::combined([&left_label, &right_label], &format!("in `{whole}`"))?,
+            _ => Label::combined([&left_label, &right_label], &format!("in `{}`", written(&whole)))?,
         };
         if binary.op == Operator::StringConcat {
             label.copies = self.joined(&[&left_label, &right_label])?;
@@ -269,7 +269,7 @@ impl Checker<'_> {
     fn like(&mut self, like: &Like, scope: &Scope, wrap: impl Fn(Like) -> Expr) -> Result<Passed, Stop> {
         let whole = wrap(like.clone());
         let ((expr, a), (pattern, b)) = (self.expression(&like.expr, scope)?, self.expression(&like.pattern, scope)?);
-        let label = Label::combined([&a, &b], &format!("in `{whole}`"))?;
+        let label = Label::combined([&a, &b], &format!("in `{}`", written(&whole)))?;
         if self.total && !is_pattern_that_works(&whole, &like.pattern) {
             return Err(fallible(&label, &whole, "write the pattern as a literal"));
         }
@@ -277,7 +277,7 @@ impl Checker<'_> {
     }
 
     fn between(&mut self, between: &Between, scope: &Scope) -> Result<Passed, Stop> {
-        let what = format!("in `{}`", Expr::Between(between.clone()));
+        let what = format!("in `{}`", written(&Expr::Between(between.clone())));
         let (expr, a) = self.expression(&between.expr, scope)?;
         let (low, b) = self.expression(&between.low, scope)?;
         let (high, c) = self.expression(&between.high, scope)?;
@@ -286,7 +286,7 @@ impl Checker<'_> {
     }
 
     fn in_list(&mut self, list: &InList, scope: &Scope) -> Result<Passed, Stop> {
-        let what = format!("in `{}`", Expr::InList(list.clone()));
+        let what = format!("in `{}`", written(&Expr::InList(list.clone())));
         let (expr, first) = self.expression(&list.expr, scope)?;
         let mut labels = vec![first];
         let mut items = Vec::new();
@@ -300,7 +300,7 @@ impl Checker<'_> {
     }
 
     fn case(&mut self, case: &Case, scope: &Scope) -> Result<Passed, Stop> {
-        let what = format!("in `{}`", Expr::Case(case.clone()));
+        let what = format!("in `{}`", written(&Expr::Case(case.clone())));
         let mut labels = Vec::new();
         let mut part = |expr: &Expr| -> Result<Box<Expr>, Stop> {
             let (expr, label) = self.expression(expr, scope)?;
@@ -326,7 +326,7 @@ impl Checker<'_> {
             args.push(arg);
             labels.push(label);
         }
-        let mut label = Label::combined(&labels, &format!("in `{whole}`"))?;
+        let mut label = Label::combined(&labels, &format!("in `{}`", written(&whole)))?;
         if function.name() == "concat" {
             label.copies = self.joined(&labels.iter().collect::<Vec<_>>())?;
         }
@@ -482,6 +482,32 @@ fn with_plain_text(tried: Expr) -> Expr {
     }
 }
 
+/// An expression as a person writes it: literals without their types, and no casts that the engine put around them.
+pub(crate) fn written(expr: &Expr) -> String {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let plain = |name: String| Transformed::yes(Expr::Column(Column::new_unqualified(name)));
+    let told = expr.clone().transform_up(|part| {
+        Ok(match part {
+            Expr::Literal(value, _) if value.is_null() => plain("null".to_owned()),
+            Expr::Literal(value, _) if text(&value.data_type()) => {
+                plain(format!("'{}'", value.to_string().replace('\'', "''")))
+            }
+            Expr::Literal(value, _) => plain(value.to_string()),
+            Expr::Cast(Cast { expr, field }) => match expr.as_ref() {
+                // By now a literal; columns of tables have a qualifier.
+                Expr::Column(Column { relation: None, .. }) => Transformed::yes(*expr),
+                _ if text(field.data_type()) || matches!(field.data_type(), DataType::Float64) => {
+                    Transformed::yes(*expr)
+                }
+                _ => Transformed::no(Expr::Cast(Cast { expr, field })),
+            },
+            other => Transformed::no(other),
+        })
+    });
+    told.map_or_else(|_| "this expression".to_owned(), |told| told.data.to_string())
+}
+
 /// Whether no column and no subquery is in it.
 pub(crate) fn is_constant(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
@@ -569,13 +595,18 @@ fn arithmetic(label: &Label, whole: &Expr) -> Stop {
     Stop::about(
         Reason::MeasureArithmetic,
         label.origins.clone(),
-        format!("`{whole}` computes with a measure"),
+        format!("`{}` computes with a measure", written(whole)),
         "aggregate first and compute with the results, such as `sum(a) + sum(b)`",
     )
 }
 
 fn fallible(label: &Label, whole: &Expr, change: &str) -> Stop {
-    Stop::about(Reason::Fallible, label.origins.clone(), format!("`{whole}` could fail for some values"), change)
+    Stop::about(
+        Reason::Fallible,
+        label.origins.clone(),
+        format!("`{}` could fail for some values", written(whole)),
+        change,
+    )
 }
 
 fn subquery_stop(stop: &Stop) -> Stop {

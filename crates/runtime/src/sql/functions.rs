@@ -50,6 +50,11 @@ pub(crate) fn is_released_aggregate(name: &str) -> bool {
     PROTECTED_AGGREGATES.contains(&name) || RELEASED_AGGREGATES.contains(&name)
 }
 
+/// Whether the aggregate returns values as they stand in single rows.
+pub(crate) fn shows_single_values(name: &str) -> bool {
+    SINGLE_VALUES.contains(&name)
+}
+
 pub(crate) fn is_window(name: &str) -> bool {
     WINDOW.contains(&name)
 }
@@ -151,6 +156,20 @@ const REFUSED_AGGREGATES: &[&str] = &[
     "string_agg",
     "grouping",
     "nth_value",
+];
+
+const SINGLE_VALUES: &[&str] = &[
+    "approx_median",
+    "approx_percentile_cont",
+    "array_agg",
+    "first_value",
+    "last_value",
+    "max",
+    "median",
+    "min",
+    "nth_value",
+    "percentile_cont",
+    "string_agg",
 ];
 
 const WINDOW: &[&str] = &[

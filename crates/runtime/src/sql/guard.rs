@@ -29,9 +29,9 @@ use datafusion::{
 
 use super::{
     RESERVED,
-    expression::{Scope, is_constant, unknown},
+    expression::{Scope, is_constant, unknown, written},
     functions,
-    label::{Class, Entity, Label},
+    label::{Class, Entity, GROUPED, Label},
     plan::{Checker, Relation, columns, named},
     refusal::{Origin, Reason, Stop, list},
     scan::unlinked,
@@ -54,7 +54,7 @@ impl Checker<'_> {
         for original in &aggregate.group_expr {
             let (passed, label) = self.expression(original, &scope)?;
             if !label.is_groupable() {
-                return Err(label.misused("to group by"));
+                return Err(label.misused(GROUPED));
             }
             groups.push(named(original, passed));
             group_labels.push(label);
@@ -102,7 +102,7 @@ impl Checker<'_> {
                 match self.expression(part, &scope) {
                     Ok((_, label)) if label.is_open() => open = Label::combined([&open, &label], "here")?,
                     Ok(_) | Err(Stop::Refused(_)) if !input.instances.is_empty() => return Ok(None),
-                    Ok((_, label)) => return Err(label.misused(&format!("in `{call}`"))),
+                    Ok((_, label)) => return Err(label.misused(&format!("in `{}`", written(call)))),
                     Err(stop) => return Err(stop),
                 }
             }
@@ -180,7 +180,7 @@ impl Checker<'_> {
         let columns = list(&label.origins);
         match (&label.class, name, distinct) {
             (Class::Entity(_), "count", true) => Ok(format!("distinct entities of {columns} are counted")),
-            (Class::Entity(_), _, _) => Err(label.misused(&format!("in `{call}`"))),
+            (Class::Entity(_), _, _) => Err(label.misused(&format!("in `{}`", written(call)))),
             (_, _, true) => {
                 Err(clause(call, &label.origins, "leave `distinct` out; only entities are counted distinct"))
             }
@@ -188,7 +188,7 @@ impl Checker<'_> {
             (Class::Measure(linear), _, false) if linear.numeric => {
                 Ok(format!("{} is aggregated", self.measured(label)))
             }
-            (Class::Closed(_) | Class::Measure(_), _, _) => Err(label.misused(&format!("in `{call}`"))),
+            (Class::Closed(_) | Class::Measure(_), _, _) => Err(label.misused(&format!("in `{}`", written(call)))),
             (Class::Open, "count", false) if is_constant(argument) && !is_null(argument) => {
                 Ok("rows are counted".to_owned())
             }
@@ -232,7 +232,7 @@ impl Checker<'_> {
         aggregate_labels: Vec<Label>,
     ) -> Result<Relation, Stop> {
         if let Some(label) = group_labels.iter().find(|label| !label.is_groupable()) {
-            return Err(label.misused("to group by"));
+            return Err(label.misused(GROUPED));
         }
         let thresholds = self.thresholds(&input)?;
         let many = !groups.is_empty();
@@ -318,9 +318,9 @@ impl Checker<'_> {
             order_by.push(datafusion::logical_expr::SortExpr { expr: part(&by.expr)?, ..by.clone() });
         }
         let filter = params.filter.as_deref().map(&mut part).transpose()?.map(Box::new);
-        let label = Label::combined(&labels, &format!("in `{call}`"))?;
+        let label = Label::combined(&labels, &format!("in `{}`", written(call)))?;
         if !label.is_open() {
-            return Err(label.misused(&format!("in `{call}`")));
+            return Err(label.misused(&format!("in `{}`", written(call))));
         }
         if self.total && !total_window(&function.fun, params) {
             return Err(Stop::about(
@@ -547,23 +547,31 @@ fn is_null(expr: &Expr) -> bool {
 }
 
 fn refused_function(call: &Expr, label: &Label) -> Stop {
+    let shows =
+        matches!(call, Expr::AggregateFunction(function) if functions::shows_single_values(function.func.name()));
+    let why = if shows { "would show values of single rows" } else { "is not among the permitted aggregates" };
     Stop::about(
         Reason::AggregateFunction,
         label.origins.clone(),
-        format!("`{call}` would show values of single rows"),
+        format!("`{}` {why}", written(call)),
         "use count, sum, avg, var or stddev",
     )
 }
 
 fn clause(call: &Expr, origins: &BTreeSet<Origin>, change: &str) -> Stop {
-    Stop::about(Reason::AggregateClause, origins.clone(), format!("`{call}` looks at part of a group"), change)
+    Stop::about(
+        Reason::AggregateClause,
+        origins.clone(),
+        format!("`{}` looks at part of a group", written(call)),
+        change,
+    )
 }
 
 fn argument_stop(call: &Expr, label: &Label, change: &str) -> Stop {
     Stop::about(
         Reason::AggregateArgument,
         label.origins.clone(),
-        format!("`{call}` is applied to something that is not a measure"),
+        format!("`{}` is applied to something that is not a measure", written(call)),
         change,
     )
 }

@@ -115,6 +115,10 @@ impl Label {
             Class::Join => {
                 (Reason::Join, format!("leave `{column}` out, or use it only as `… on a.{column} = b.{column}`"))
             }
+            Class::Measure(_) if what == GROUPED => (
+                Reason::Measure,
+                format!("group by something else, or ask the owner for a `group` column, such as a band of `{column}`"),
+            ),
             Class::Measure(_) => (Reason::Measure, format!("wrap `{column}` in `avg({column})`, or leave it out")),
             Class::Closed(Reason::NoEntity) => (
                 Reason::NoEntity,
@@ -175,6 +179,9 @@ impl Linear {
         (offset.is_finite() && within(lower) && within(upper)).then_some(added)
     }
 }
+
+/// How a use in GROUP BY is told.
+pub(crate) const GROUPED: &str = "to group by";
 
 /// The largest factor, and its inverse the smallest. Beyond it, rounding or overflow would make a sum of a linear function
 /// into a count of those above a limit.

@@ -5,7 +5,11 @@
 //! table functions, no settings. Limits come before work: bytes and words before parsing, nesting during it, nodes after
 //! planning and before the analyser, which visits shared parts once for each use.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
@@ -22,7 +26,13 @@ use datafusion::{
     },
 };
 
-use super::{CheckError, MAX_NODES, functions, terms::Catalogue};
+use agreement::documents::{Column, ColumnRule, ColumnType};
+
+use super::{
+    CheckError, Explanation, MAX_NODES, functions,
+    refusal::{Origin, Reason, Stop, list},
+    terms::{Catalogue, Table},
+};
 
 /// A session for planning and running queries under the rules.
 pub(crate) fn session(config: SessionConfig, environment: Arc<RuntimeEnv>) -> SessionState {
@@ -57,13 +67,82 @@ pub(crate) async fn plan(sql: &str, catalogue: &Catalogue, state: &SessionState)
         let name = datafusion::common::TableReference::bare(table.name.clone());
         context.register_table(name, Arc::new(EmptyTable::new(table.schema()))).map_err(|error| unplanned(&error))?;
     }
-    let plan = context.state().statement_to_plan(statement).await.map_err(|error| unplanned(&error))?;
+    let planned = context.state().statement_to_plan(statement.clone()).await;
+    let plan = planned.map_err(|error| unfit(&error, &statement, catalogue))?;
     bounded(&plan)?;
     let analysed = state
         .analyzer()
         .execute_and_check(plan, state.config_options(), |_, _| {})
-        .map_err(|error| unplanned(&error))?;
+        .map_err(|error| unfit(&error, &statement, catalogue))?;
     Ok(analysed)
+}
+
+/// Why a query cannot be planned, where its own text says more than the engine does: types are looked at before the rules are, so a
+/// hidden column would be told as one of the wrong type (R6), and the engine does not say which column that is.
+fn unfit(error: &DataFusionError, statement: &Statement, catalogue: &Catalogue) -> CheckError {
+    let Statement::Statement(statement) = statement else { return unplanned(error) };
+    let mut read = BTreeSet::new();
+    let _: ControlFlow<()> = ast::visit_relations(statement.as_ref(), |relation| {
+        read.insert(relation.to_string().trim_matches('"').to_ascii_lowercase());
+        ControlFlow::Continue(())
+    });
+    let tables: Vec<&Table> = catalogue.tables().filter(|table| read.contains(&table.name)).collect();
+    let (mut hidden, mut misfit) = (BTreeSet::new(), None);
+    let _: ControlFlow<()> = ast::visit_expressions(statement.as_ref(), |expr| {
+        let named = named(expr, &tables);
+        if !named.is_empty() && named.iter().all(|(_, column)| matches!(column.rule, ColumnRule::Hidden {})) {
+            let origin =
+                |(table, column): &(&Table, &Column)| Origin { table: table.name.clone(), column: column.name.clone() };
+            hidden.extend(named.iter().map(origin));
+        }
+        misfit = misfit.take().or_else(|| needs_number(expr, &tables));
+        ControlFlow::Continue(())
+    });
+    if hidden.is_empty() {
+        return misfit.map_or_else(|| unplanned(error), CheckError::Plan);
+    }
+    let columns: Vec<&str> = hidden.iter().map(|origin| origin.column.as_str()).collect();
+    let change = format!("leave `{}` out", columns.join("`, `"));
+    let what = format!("{} cannot be used", list(&hidden));
+    match Stop::about(Reason::Hidden, hidden, what, change) {
+        Stop::Refused(refusal) => {
+            CheckError::Refused(Box::new(Explanation::refused(&LogicalPlan::default(), *refusal, catalogue)))
+        }
+        Stop::Engine(error) => unplanned(&error),
+    }
+}
+
+/// The columns that a name may mean.
+fn named<'a>(expr: &ast::Expr, tables: &[&'a Table]) -> Vec<(&'a Table, &'a Column)> {
+    let last = match expr {
+        ast::Expr::Identifier(name) => Some(name),
+        ast::Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    };
+    let Some(last) = last else { return Vec::new() };
+    let name = if last.quote_style.is_some() { last.value.clone() } else { last.value.to_ascii_lowercase() };
+    let all = tables.iter().flat_map(|table| table.columns.iter().map(move |column| (*table, column)));
+    all.filter(|(_, column)| column.name == name).collect()
+}
+
+/// What is wrong with an aggregate of numbers that is applied to a column of something else.
+fn needs_number(expr: &ast::Expr, tables: &[&Table]) -> Option<String> {
+    let ast::Expr::Function(function) = expr else { return None };
+    let name = function.name.to_string().to_ascii_lowercase();
+    let ast::FunctionArguments::List(arguments) = &function.args else { return None };
+    let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = arguments.args.as_slice() else {
+        return None;
+    };
+    let found = named(argument, tables);
+    let (_, column) = found.first().filter(|_| OF_NUMBERS.contains(&name.as_str()))?;
+    let kind = match column.kind {
+        ColumnType::Bigint | ColumnType::Double => return None,
+        ColumnType::Text => "text",
+        ColumnType::Boolean => "a truth value",
+        ColumnType::Date => "a date",
+        ColumnType::Timestamp => "a point in time",
+    };
+    Some(format!("`{name}` needs a number; `{}` is {kind}\nhint: leave it out, or use `count(*)`", column.name))
 }
 
 /// The one statement of a text, if it is a query.
@@ -167,6 +246,9 @@ pub(crate) fn unplanned(error: &DataFusionError) -> CheckError {
 
 fn message(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
+    // The engine takes types that do not fit for a fault of its own; and it tells its steps.
+    let text = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
+    let text = text.trim_start_matches("Internal error: ").split("\nThis issue was likely").next().unwrap_or(text);
     let text = text
         .trim_start_matches("Error during planning: ")
         .trim_start_matches("Schema error: ")
@@ -194,6 +276,13 @@ fn advice(text: &str) -> (String, Option<String>) {
             nearest.map(|(nearest, _)| format!("did you mean `{nearest}`?")),
         );
     }
+    let of_function = ["Function '", "Failed to coerce arguments to satisfy a call to '"];
+    if let Some(name) = of_function.iter().find_map(|start| text.strip_prefix(start)?.split('\'').next()) {
+        return (
+            format!("`{name}` does not take what it is given"),
+            Some("look at the types of the columns; `glovebox seal` wrote them into the manifest".to_owned()),
+        );
+    }
     let Some(rest) = text.strip_prefix("No field named ") else { return (text.to_owned(), None) };
     let (name, rest) =
         rest.split_once(". ").or_else(|| rest.split_once(".\n")).unwrap_or((rest.trim_end_matches('.'), ""));
@@ -206,6 +295,9 @@ fn advice(text: &str) -> (String, Option<String>) {
     (format!("there is no column `{name}`"), hint.map(|hint| hint.chars().take(MAX_MESSAGE).collect()))
 }
 
+/// Aggregates of numbers.
+const OF_NUMBERS: &[&str] =
+    &["avg", "mean", "stddev", "stddev_pop", "stddev_samp", "sum", "var", "var_pop", "var_samp"];
 /// The longest query.
 const MAX_BYTES: usize = 64 << 10;
 /// The most words, signs and gaps in a query.

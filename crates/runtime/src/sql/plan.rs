@@ -23,7 +23,7 @@ use datafusion::{
 
 use super::{
     MAX_DEPTH, MAX_NODES, RESERVED,
-    expression::{Passed, Scope, is_constant, unknown},
+    expression::{Passed, Scope, is_constant, unknown, written},
     label::{Class, Label},
     refusal::{Reason, Stop, list},
     scan::Instance,
@@ -219,7 +219,7 @@ impl Checker<'_> {
         let mut parts = Vec::new();
         let mut open = true;
         for part in split_conjunction(&filter.predicate) {
-            open &= self.condition(part, &scope, &mut input, &mut parts)?;
+            open &= self.condition(part, &scope, &mut input, &mut parts).map_err(Stop::choosing_rows)?;
         }
         let Some(predicate) = conjunction(parts) else { return Ok(input) };
         let over =
@@ -281,7 +281,7 @@ impl Checker<'_> {
             return Err(Stop::about(
                 Reason::AntiJoin,
                 label.origins.clone(),
-                format!("`{whole}` looks for those that are absent"),
+                format!("`{}` looks for those that are absent", written(&whole)),
                 "leave the condition out, or count those that are present",
             ));
         }
@@ -422,7 +422,7 @@ impl Checker<'_> {
         };
         let (mine, theirs) = if keeps_left { (a, b) } else { (b, a) };
         let Class::Entity(entity) = &mine.class else { return Err(mine.misused("to find matches")) };
-        keys(mine, theirs, &Expr::Literal("a semi join".into(), None))?;
+        keys(mine, theirs, &Expr::Column(Column::new_unqualified("a semi join")))?;
         let instances = semi(&other, theirs, &entity.hidden)?;
         let traced = build(kept.traced.clone(), other.traced.clone(), filter)?;
         let mut relation = Relation { plain: None, traced, ..kept };
@@ -587,10 +587,10 @@ fn keys(a: &Label, b: &Label, whole: &Expr) -> Result<(), Stop> {
     match (&a.class, &b.class) {
         (Class::Entity(a), Class::Entity(b)) if a.domain == b.domain => Ok(()),
         (Class::Join, Class::Join) => Ok(()),
-        (Class::Measure(_) | Class::Closed(_), _) => Err(a.misused(&format!("in `{whole}`"))),
-        (_, Class::Measure(_) | Class::Closed(_)) => Err(b.misused(&format!("in `{whole}`"))),
-        (_, Class::Open) if b.origins.is_empty() => Err(a.misused(&format!("in `{whole}`"))),
-        (Class::Open, _) if a.origins.is_empty() => Err(b.misused(&format!("in `{whole}`"))),
+        (Class::Measure(_) | Class::Closed(_), _) => Err(a.misused(&format!("in `{}`", written(whole)))),
+        (_, Class::Measure(_) | Class::Closed(_)) => Err(b.misused(&format!("in `{}`", written(whole)))),
+        (_, Class::Open) if b.origins.is_empty() => Err(a.misused(&format!("in `{}`", written(whole)))),
+        (Class::Open, _) if a.origins.is_empty() => Err(b.misused(&format!("in `{}`", written(whole)))),
         _ => Err(Stop::about(
             Reason::JoinKeys,
             a.origins.union(&b.origins).cloned().collect(),

@@ -153,6 +153,25 @@ impl Stop {
     }
 }
 
+impl Stop {
+    /// The same for a condition on rows, where the changes that help elsewhere lead to another error.
+    pub(crate) fn choosing_rows(self) -> Stop {
+        let Stop::Refused(mut refusal) = self else { return self };
+        match refusal.reason {
+            Reason::Entity => {
+                "leave the condition out; a condition needs a `group` column, which the owner of the table declares"
+                    .clone_into(&mut refusal.smallest_change);
+            }
+            Reason::Measure | Reason::MeasureArithmetic => {
+                "ask the owner for a `group` column, such as a band of it, or put a condition on an aggregate into `having`"
+                    .clone_into(&mut refusal.smallest_change);
+            }
+            _ => {}
+        }
+        Stop::Refused(refusal)
+    }
+}
+
 impl From<datafusion::error::DataFusionError> for Stop {
     fn from(error: datafusion::error::DataFusionError) -> Stop {
         Stop::Engine(error)

@@ -162,7 +162,7 @@ pub(crate) fn unlinked(a: &Instance, b: &Instance) -> Stop {
     Stop::new(
         Reason::Unlinked,
         format!("`{}` and `{}` are combined without a link", a.table, b.table),
-        format!("add `on {}.{} = {}.{}`", a.table, key(a), b.table, key(b)),
+        format!("write `from {0} join {2} on {0}.{1} = {2}.{3}`", a.table, key(a), b.table, key(b)),
     )
 }
 
