@@ -71,6 +71,12 @@ fn type_in(room: &Room, line: &str) -> String {
             room.write(into.unwrap(), &text);
             String::new()
         }
+        ["grep", pattern, file] => {
+            let text = room.read(file);
+            let found: String =
+                text.lines().filter(|line| line.contains(pattern)).map(|line| format!("{line}\n")).collect();
+            lasting(&found, &room.dir.path().display().to_string())
+        }
         ["glovebox", "--home", party, arguments @ ..] => {
             let arguments: Vec<&str> =
                 arguments.iter().map(|word| if *word == "BROKER" { room.broker.as_str() } else { word }).collect();

@@ -45,6 +45,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
     let wallet = context.home.wallet(&context.passphrase)?;
     let opener = Opener::of(&context.home, &wallet, &context.passphrase);
     let is_result = args.file.extension().is_some_and(|ending| ending == "result");
+    // Whatever else is wrong is told before the place for the result, which is told last.
+    File::open(&args.file).map_err(|source| FileError::Read { path: args.file.clone(), source })?;
+    if args.file.extension().is_some_and(|ending| ending == "receipt") {
+        return Err(CliError::OpenReceipt(args.file));
+    }
     let strip = is_result && !args.padded;
     match &args.out {
         Some(out) => to_file(&args.file, out, strip, args.force, &opener),
@@ -54,7 +59,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Report, CliError> {
 
 fn to_file(file: &Path, out: &Path, strip: bool, force: bool, opener: &Opener) -> Result<Report, CliError> {
     if out.exists() && !force {
-        return Err(FileError::Exists(out.to_owned()).into());
+        return Err(CliError::Taken { path: out.to_owned(), option: "--out" });
     }
     let mut aside = Unnamed::create(out, Readers::Owner)?;
     let mut bytes = open_with(file, opener, |sealed, identity| {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agreement::documents::{Agreement, DatasetSource, Manifest, ResultStatement, Run};
+use agreement::documents::{Agreement, Computation, DatasetSource, Manifest, ResultStatement, Run};
 use envelope::{
     Digest,
     statement::{Addressed, Signed},
@@ -21,7 +21,7 @@ use wire::messages::{AgreementStatus, Phase, RunStatus, path};
 use crate::{
     args::Context,
     exit::CliError,
-    files::{self, FileError, Readers, Taken},
+    files::{self, Readers, Taken},
     heads::Watched,
     home::{BrokerAddress, HomeError, SubmittedRun},
     interrupt,
@@ -70,8 +70,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     let (submitted, mut room) = match (&args.resume, &args.agreement, &args.computation) {
         (Some(id), _, _) => resume(id, &wallet, context).await?,
         (None, Some(agreement), Some(computation)) => {
+            let (digest, proposal) = context.home.proposal(agreement)?;
+            let Some(terms) = proposal.agreement.computations.get(computation) else {
+                return Err(CliError::no_computation(computation, &proposal.agreement));
+            };
             check_free(args.out.as_deref(), computation, taken)?;
-            submit(agreement, computation, &wallet, context).await?
+            submit(digest, &proposal.agreement, (computation, terms), &wallet, context).await?
         }
         _ => return Err(CliError::NothingToRun),
     };
@@ -93,17 +97,13 @@ async fn enter(agreement: &Agreement) -> Result<Room, CliError> {
 }
 
 async fn submit(
-    name: &str,
-    computation: &str,
+    digest: Digest,
+    agreement: &Agreement,
+    (computation, terms): (&str, &Computation),
     wallet: &Wallet,
     context: &Context,
 ) -> Result<(Submitted, Room), CliError> {
-    let (digest, proposal) = context.home.proposal(name)?;
-    let agreement = proposal.agreement;
-    let Some(terms) = agreement.computations.get(computation) else {
-        return Err(CliError::no_computation(computation, &agreement));
-    };
-    let mut room = enter(&agreement).await?;
+    let mut room = enter(agreement).await?;
     let mut versions = BTreeMap::new();
     let mut known = None;
     for dataset in terms.columns.keys() {
@@ -116,7 +116,7 @@ async fn submit(
                 }
                 newest(known.as_deref().unwrap_or_default(), &source, dataset)?
             }
-            None => return Err(CliError::no_computation(computation, &agreement)),
+            None => return Err(CliError::no_computation(computation, agreement)),
         };
         versions.insert(dataset.clone(), version);
     }
@@ -130,7 +130,7 @@ async fn submit(
     };
     context.home.store_run(&id, &kept)?;
     let _: RunStatus = room.post(path::RUNS, &statement).await?;
-    Ok((Submitted { id, computation: computation.to_owned(), agreement }, room))
+    Ok((Submitted { id, computation: computation.to_owned(), agreement: agreement.clone() }, room))
 }
 
 /// The manifests that the broker has for an agreement: a series may have grown since.
@@ -243,7 +243,7 @@ fn places(out: Option<&Path>, computation: &str) -> (PathBuf, PathBuf) {
 fn check_free(out: Option<&Path>, computation: &str, taken: Taken) -> Result<(), CliError> {
     let (result, receipt) = places(out, computation);
     match [result, receipt].into_iter().find(|path| path.exists()) {
-        Some(path) if taken == Taken::Keep => Err(FileError::Exists(path).into()),
+        Some(path) if taken == Taken::Keep => Err(CliError::Taken { path, option: "--out" }),
         Some(_) | None => Ok(()),
     }
 }

@@ -100,6 +100,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     let rules = args.rules.as_deref().map(read_rules).transpose()?;
     let plan = Plan::of(&args, rules.as_ref(), context)?;
     let input = storage::open(&args.input).await?;
+    // Told after what is wrong with the command itself, and before anything is sealed.
+    if plan.manifest.exists() && plan.taken == Taken::Keep {
+        return Err(CliError::Taken { path: plan.manifest, option: "--manifest" });
+    }
     let ciphertext = match &rules {
         Some(rules) => seal_table(&plan, rules, &args, input)?,
         None => seal_blob(&plan, &args.input, input)?,
@@ -114,12 +118,9 @@ impl Plan {
         let broker = args.broker.as_ref().map_or_else(|| context.home.broker(), |text| BrokerAddress::named(text))?;
         let manifest = args.manifest.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.manifest.json")));
         let taken = if args.force { Taken::Replace } else { Taken::Keep };
-        if manifest.exists() && taken == Taken::Keep {
-            return Err(FileError::Exists(manifest).into());
-        }
+        let owner = context.home.wallet(&context.passphrase)?;
         let version = context.home.manifests(&name)?.last().map_or(1, |last| last.value().version.saturating_add(1));
         let folder = Folder::of(args.out.as_deref().unwrap_or(&format!("{name}.sealed")))?;
-        let owner = context.home.wallet(&context.passphrase)?;
         Ok(Plan { name, version, owner, broker, folder, manifest, taken })
     }
 
