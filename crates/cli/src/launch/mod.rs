@@ -79,9 +79,19 @@ pub(crate) enum LaunchError {
     },
     /// Not a loopback address.
     #[error(
-        "`{0}` is not an address of this machine alone\nhint: `up` serves on loopback only, such as 127.0.0.1:7143; for other machines run `glovebox-broker` itself"
+        "`{0}` is not an address of this machine alone\nhint: `up` serves on loopback only, such as 127.0.0.1:7143; for other machines run `glovebox-broker` itself, as docs/operating.md says"
     )]
     NotLoopback(SocketAddr),
+    /// Taken, or not of this machine.
+    #[error(
+        "the broker cannot listen at `{address}`; nothing was made\nhint: choose another address with `--listen`, or `--kbs-listen` for the KBS protocol"
+    )]
+    CannotListen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The recorded address is none.
     #[error("`{path}` does not hold an address\nhint: remove it, or pass `--listen`", path = .0.display())]
     Address(PathBuf),
@@ -148,11 +158,18 @@ impl LocalRoom {
         if let Some(kbs) = kbs.filter(|kbs| !kbs.ip().is_loopback()) {
             return Err(LaunchError::NotLoopback(kbs));
         }
-        files::private_directory(dir)?;
-        let lock = lock(dir)?;
-        let listen = listen_address(dir, *listen)?;
         let broker = Recipe::of(RoleKind::Broker, dir, programs)?;
         let worker = Recipe::of(RoleKind::Worker, dir, programs)?;
+        let address = listen_address(dir, *listen)?;
+        // A room that was here before waits for what a killed launcher left; a new one leaves nothing behind that could not start.
+        if !dir.exists() {
+            for address in [Some(address), *kbs].into_iter().flatten() {
+                is_free(address)?;
+            }
+        }
+        files::private_directory(dir)?;
+        let lock = lock(dir)?;
+        let listen = address;
         let broker = broker.prepare()?;
         let worker = worker.prepare()?;
         let (roots, issuer) = authority(dir)?;
@@ -249,6 +266,11 @@ fn listen_at(address: SocketAddr, kbs: Option<SocketAddr>) -> Vec<OsString> {
     listen.into_iter().chain(kbs.into_iter().flatten()).collect()
 }
 
+/// Whether a role can listen there.
+fn is_free(address: SocketAddr) -> Result<(), LaunchError> {
+    std::net::TcpListener::bind(address).map(drop).map_err(|source| LaunchError::CannotListen { address, source })
+}
+
 /// The address that was asked for, or the one of the last start.
 fn listen_address(dir: &Path, asked: Option<SocketAddr>) -> Result<SocketAddr, LaunchError> {
     let path = dir.join(ADDRESS);
@@ -318,3 +340,30 @@ const AUTHORITY: &str = "authority";
 const ISSUER: &str = "issuer.der";
 /// For the broker to open its store and its TPM.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_that_cannot_listen_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        for program in ["glovebox-broker", "glovebox-worker"] {
+            std::fs::write(folder.path().join(program), b"").unwrap();
+        }
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = |listen: SocketAddr| {
+            let dir = folder.path().join("room");
+            let place =
+                RoomPlace { dir: dir.clone(), listen: Some(listen), kbs: None, programs: folder.path().to_owned() };
+            let refused = LocalRoom::start(&place).err().unwrap();
+            assert!(!dir.exists(), "{refused}");
+            refused
+        };
+        let address = taken.local_addr().unwrap();
+        assert!(matches!(start(address), LaunchError::CannotListen { address: found, .. } if found == address));
+        let everywhere = "0.0.0.0:7999".parse().unwrap();
+        assert!(matches!(start(everywhere), LaunchError::NotLoopback(found) if found == everywhere));
+    }
+}

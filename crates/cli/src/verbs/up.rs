@@ -23,7 +23,8 @@ use crate::{
 
 /// Start a broker and a worker on this machine, each with a software TPM; they run until Ctrl-C
 ///
-/// Prints what an agreement has to name. The directory keeps everything for the next time.
+/// Prints what an agreement has to name. The directory keeps everything for the next time. If the party's directory has no default broker
+/// yet, this one becomes it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the room lies; `room` in the party's directory if left out
@@ -94,6 +95,10 @@ fn remember(room: &LocalRoom, context: &Context) -> Result<(), CliError> {
         Err(HomeError::NoBroker) => {
             context.home.make()?;
             context.home.store_broker(&broker)?;
+            output::note(format!(
+                "from now on this is the default broker of {}, which had none; `--broker` names another",
+                context.home.path().display()
+            ));
         }
         Ok(known) if known.key == broker.key && known.address != broker.address => {
             context.home.store_broker(&broker)?
