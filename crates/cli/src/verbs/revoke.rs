@@ -4,10 +4,13 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use agreement::documents::{Revocation, Revoked};
+use agreement::{
+    documents::{Revocation, Revoked},
+    in_force::NotInForce,
+};
 use envelope::Digest;
 use serde_json::json;
-use wire::messages::{Accepted, path};
+use wire::messages::{Accepted, AgreementStatus, Standing, path};
 
 use crate::{
     args::Context,
@@ -15,6 +18,7 @@ use crate::{
     home::{BrokerAddress, HomeError},
     output::{self, Report},
     room::Room,
+    wallet::Wallet,
 };
 
 /// End an agreement, an offer, a dataset version or an auditor's word for good
@@ -51,6 +55,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
     let mut room = Room::enter(&broker).await?;
     let (mut words, mut documents) = (Vec::new(), Vec::new());
     for what in targets {
+        if !args.erase && is_revoked(&what, &mut room, &wallet).await? {
+            words.push(format!("{} was revoked by this party already; nothing was logged", what.digest()));
+            documents.push(json!({ "revoked": what.digest(), "already": true, "erased": false }));
+            continue;
+        }
         let statement = room.sign(Revocation { what, erase: args.erase }, &wallet)?;
         let accepted: Accepted = room.post(path::REVOCATIONS, &statement).await?;
         if let Revoked::Agreement(digest) = &what {
@@ -61,6 +70,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Report, CliErro
         documents.push(json!({ "revoked": what.digest(), "statement": accepted.statement, "leaf": accepted.leaf, "erased": args.erase }));
     }
     Ok(Report::done(words.join("\n"), json!({ "revocations": documents })))
+}
+
+/// Whether the broker says that this very party revoked the agreement. Of anything else it does not say so, and another entry does no harm.
+async fn is_revoked(what: &Revoked, room: &mut Room, wallet: &Wallet) -> Result<bool, CliError> {
+    let Revoked::Agreement(digest) = what else { return Ok(false) };
+    let path = path::AGREEMENT.replace("{digest}", &digest.to_string());
+    let Some(status) = room.find::<AgreementStatus>(&path, wallet).await? else { return Ok(false) };
+    let mut parties = status.agreement.parties.iter();
+    let Some((me, _)) = parties.find(|(_, terms)| terms.identity.signing() == wallet.key()) else { return Ok(false) };
+    let revoked = NotInForce::Revoked { by: me.clone() }.to_string();
+    Ok(matches!(status.standing, Standing::NotInForce { reason } if reason == revoked))
 }
 
 fn targets(args: &Args, context: &Context) -> Result<(BrokerAddress, Vec<Revoked>), CliError> {
