@@ -181,7 +181,10 @@ pub enum NotInForce {
         fault: ColumnFault,
     },
     /// Not every party has consented.
-    #[error("not every party has consented: {}", names(.0))]
+    #[error(
+        "not every party has consented: {}\nhint: send it to them, as the file that `glovebox agree NAME --export FILE` writes; each agrees to that file",
+        names(.0)
+    )]
     ConsentMissing(Vec<MissingConsent>),
 }
 

@@ -179,7 +179,10 @@ fn parties(table: &Table<'_, '_>, files: Files<'_>) -> Result<Parties, TomlError
         let identity = files.identity(&value)?;
         let twin = parties.iter().find(|(_, terms)| terms.identity.signing() == identity.signing());
         if let Some((twin, _)) = twin {
-            return Err(value.value_error(format!("is the same party as `{twin}`"), None));
+            return Err(value.value_error(
+                format!("is the same party as `{twin}`"),
+                Some("each party has keys of its own, made with `glovebox init` in a `--home` of its own".to_owned()),
+            ));
         }
         parties.insert(name, PartyTerms { identity });
     }
@@ -269,7 +272,8 @@ fn check_manifest(
     let stated = &manifest.value().owner;
     let key = parties.get(owner).map(|terms| terms.identity.signing());
     if key != Some(stated) && key != Some(manifest.signer()) {
-        let signer = manifest.signer();
+        let known = parties.iter().find(|(_, terms)| terms.identity.signing() == manifest.signer());
+        let signer = known.map_or_else(|| manifest.signer().to_string(), |(name, _)| name.clone());
         let hint = "ask its owner for the manifest, or correct `owner`";
         let reason = format!("its manifest is signed by `{signer}`, who is not `{owner}`\nhint: {hint}");
         return Err(value.unsigned(None, reason));

@@ -425,9 +425,14 @@ impl Problem {
             Problem::Syntax(_) | Problem::TooLarge(_) => None,
             Problem::NotText => Some("save it as UTF-8".to_owned()),
             Problem::UnknownKey { key: _, nearest, known }
-            | Problem::UnknownName { what: _, name: _, nearest, known } => Some(match nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => format!("known here: {}", known.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", ")),
+            | Problem::UnknownName { what: _, name: _, nearest, known } => Some(match (nearest, known.as_slice()) {
+                (_, [one]) if one.contains([';', '\t', '|']) => {
+                    format!("the table has one column, {}: the separator must be a comma", quoted(one))
+                }
+                (Some(nearest), _) => format!("did you mean `{nearest}`?"),
+                (None, _) => {
+                    format!("known here: {}", known.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", "))
+                }
             }),
             Problem::MissingKey { table: _, key: _, example } => Some(format!("add `{example}`")),
             Problem::WrongType { key: _, expected, found: _ } => match *expected {
