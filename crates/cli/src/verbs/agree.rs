@@ -236,15 +236,8 @@ async fn hand_in(
     context.home.store_consent(&statement)?;
     watched.look(attested.room(), &context.home).await?;
     // What ended while it was agreed to does not come into force any more.
-    let mut ended = false;
-    let standing = match &status.standing {
-        Standing::InForce {} => "in force".to_owned(),
-        Standing::NotInForce { reason } => {
-            ended = Timestamp::now() > terms.agreement().expires;
-            let not = if ended { "no longer" } else { "not yet" };
-            format!("{not} in force: {}", output::plain(reason.lines().next().unwrap_or_default()))
-        }
-    };
+    let ended = matches!(status.standing, Standing::NotInForce { .. }) && Timestamp::now() > terms.agreement().expires;
+    let standing = standing_words(&status.standing, ended);
     let words = format!("agreement {}\nconsented {party}\nstanding  {standing}", terms.digest());
     let document = json!({
         "agreement": terms.digest(),
@@ -317,6 +310,29 @@ fn write_exchange(out: &Path, terms: &Terms, consents: Vec<Envelope>, taken: Tak
     Ok(files::write(out, &bytes, Readers::Everyone, taken)?)
 }
 
+fn standing_words(standing: &Standing, ended: bool) -> String {
+    match standing {
+        Standing::InForce {} => "in force".to_owned(),
+        Standing::NotInForce { reason } => {
+            format!("{} in force: {}", if ended { "no longer" } else { "not yet" }, first_line(reason))
+        }
+    }
+}
+
 fn first_line(text: &str) -> String {
     output::plain(text.lines().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_not_said_to_be_still_to_come() {
+        let reason = "the agreement expired at 2020-01-01T00:00:00Z\nhint: make a new one".to_owned();
+        let expired = Standing::NotInForce { reason };
+        assert_eq!(standing_words(&expired, true), "no longer in force: the agreement expired at 2020-01-01T00:00:00Z");
+        assert_eq!(standing_words(&expired, false), "not yet in force: the agreement expired at 2020-01-01T00:00:00Z");
+        assert_eq!(standing_words(&Standing::InForce {}, false), "in force");
+    }
 }
