@@ -461,22 +461,22 @@ changed! {
         => Found::Other(Reason::Agreement(ShapeError::Name { .. })),
     a_changed_purpose: 4 "grounds",
         |_, receipt| receipt.grounds.agreement.purpose.push('!')
-        => Found::Grounds(GroundsError::NotInForce(NotInForce::ConsentMissing(_))),
+        => Found::Grounds(GroundsError::OtherText { .. }),
     a_changed_expiry: 4 "grounds",
         |_, receipt| receipt.grounds.agreement.expires = testkit::now()
-        => Found::Grounds(GroundsError::NotInForce(NotInForce::ConsentMissing(_))),
+        => Found::Grounds(GroundsError::OtherText { .. }),
     a_changed_name: 4 "grounds",
         |_, receipt| receipt.grounds.agreement.name.push('x')
-        => Found::Grounds(GroundsError::NotInForce(NotInForce::ConsentMissing(_))),
+        => Found::Grounds(GroundsError::OtherText { .. }),
     a_changed_result_size: 4 "grounds",
         |_, receipt| receipt.grounds.agreement.release.max_result_bytes += 1
-        => Found::Grounds(GroundsError::NotInForce(NotInForce::ConsentMissing(_))),
+        => Found::Grounds(GroundsError::OtherText { .. }),
     a_recipient_put_in: 4 "grounds",
         |_, receipt| {
             let computation = receipt.grounds.agreement.computations.get_mut("by-arm").unwrap();
             computation.recipients.insert("hospital".to_owned());
         }
-        => Found::Grounds(GroundsError::NotInForce(NotInForce::ConsentMissing(_))),
+        => Found::Grounds(GroundsError::OtherText { .. }),
     the_salt_of_a_consent: 4 "grounds",
         |_, receipt| receipt.grounds.consents[0].salt.0[0] ^= 1 => Found::NotLogged("consent", TlogError::NotIncluded),
     the_salt_of_the_run: 4 "grounds",
