@@ -12,7 +12,7 @@ use std::{
 
 use datafusion::{
     common::{
-        Column,
+        Column, DFSchema,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     logical_expr::{Distinct, Expr, LogicalPlan, utils::split_conjunction},
@@ -88,26 +88,22 @@ pub(crate) fn groupings(plan: &LogicalPlan, catalogue: &Catalogue) -> Vec<Groupi
     let mut found = Vec::new();
     // The closure never fails.
     let _ = plan.apply_with_subqueries(|node| {
-        let by = match node {
-            LogicalPlan::Aggregate(aggregate) => told_all(&aggregate.group_expr, &aggregate.input),
-            LogicalPlan::Distinct(Distinct::All(input)) => told_all(&super::plan::columns(input.schema()), input),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        if let Some(grouping) = grouping(node, by, catalogue) {
-            found.push(grouping);
-        }
+        found.extend(grouping(node, catalogue));
         Ok(TreeNodeRecursion::Continue)
     });
     found
 }
 
-fn grouping(
-    aggregate: &LogicalPlan,
-    by: BTreeMap<String, BTreeSet<Origin>>,
-    catalogue: &Catalogue,
-) -> Option<Grouping> {
-    let (mut tables, mut rows, mut aggregates) = (BTreeSet::new(), BTreeSet::new(), 0);
-    let _ = aggregate.apply_with_subqueries(|node| {
+fn grouping(node: &LogicalPlan, catalogue: &Catalogue) -> Option<Grouping> {
+    let (expressions, input) = match node {
+        LogicalPlan::Aggregate(aggregate) => (aggregate.group_expr.clone(), &aggregate.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => (super::plan::columns(input.schema()), input),
+        _ => return None,
+    };
+    let (mut tables, mut rows) = (BTreeSet::new(), BTreeSet::new());
+    let (mut aggregates, mut parts) = (0, 0);
+    let _ = node.apply_with_subqueries(|node| {
+        parts += 1;
         match node {
             LogicalPlan::TableScan(scan) => {
                 let name = scan.table_name.table().to_owned();
@@ -116,48 +112,80 @@ fn grouping(
                 }
                 rows.insert(name);
             }
+            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => aggregates += 1,
+            _ => {}
+        }
+        Ok(if aggregates > 1 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    if aggregates > 1 || tables.is_empty() {
+        return None;
+    }
+    if parts > MAX_PARTS {
+        // Compared as it is: names are told at a cost that grows with the square of a plan.
+        rows.insert(node.display_indent().to_string());
+    } else {
+        conditions(node, &mut rows);
+    }
+    let names = Names::of(input);
+    let by = expressions.iter().map(|expr| names.told(expr)).collect();
+    Some(Grouping { tables, by, rows })
+}
+
+/// The conditions of filters and joins.
+fn conditions(plan: &LogicalPlan, rows: &mut BTreeSet<String>) {
+    let _ = plan.apply_with_subqueries(|node| {
+        match node {
             LogicalPlan::Filter(filter) => {
-                let parts = split_conjunction(&filter.predicate);
-                rows.extend(parts.into_iter().map(|part| told(part, &filter.input).0));
+                let names = Names::of(&filter.input);
+                rows.extend(split_conjunction(&filter.predicate).into_iter().map(|part| names.told(part).0));
             }
             LogicalPlan::Join(join) => {
                 rows.insert(format!("{} join", join.join_type));
+                let (left, right) = (Names::of(&join.left), Names::of(&join.right));
                 for (a, b) in &join.on {
-                    let (a, b) = (told(a, &join.left).0, told(b, &join.right).0);
+                    let (a, b) = (left.told(a).0, right.told(b).0);
                     rows.insert(if a < b { format!("{a} = {b}") } else { format!("{b} = {a}") });
                 }
                 rows.extend(join.filter.iter().map(|filter| filter.to_string()));
             }
-            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => aggregates += 1,
             _ => {}
         }
         Ok(TreeNodeRecursion::Continue)
     });
-    (aggregates == 1 && !tables.is_empty()).then_some(Grouping { tables, by, rows })
 }
 
-fn told_all(expressions: &[Expr], input: &LogicalPlan) -> BTreeMap<String, BTreeSet<Origin>> {
-    expressions.iter().map(|expr| told(expr, input)).collect()
+/// What the columns of a relation are called in their tables.
+struct Names<'a> {
+    schema: &'a DFSchema,
+    origins: Vec<BTreeSet<Origin>>,
 }
 
-/// An expression as text in which columns have their tables' own names, and those columns.
-fn told(expr: &Expr, input: &LogicalPlan) -> (String, BTreeSet<Origin>) {
-    let below = lineage::of(input).0;
-    let mut origins = BTreeSet::new();
-    let schema = input.schema();
-    let renamed = expr.clone().transform(|part| {
-        let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
-        let Some(found) = schema.maybe_index_of_column(column).and_then(|index| below.get(index)) else {
-            return Ok(Transformed::no(part));
-        };
-        origins.extend(found.iter().cloned());
-        Ok(match found.iter().next() {
-            Some(Origin { table, column }) if found.len() == 1 => {
-                Transformed::yes(Expr::Column(Column::new(Some(table.clone()), column.clone())))
-            }
-            _ => Transformed::no(part),
-        })
-    });
-    let text = renamed.map_or_else(|_| refusal::list(&origins), |renamed| renamed.data.to_string());
-    (text, origins)
+impl<'a> Names<'a> {
+    fn of(relation: &'a LogicalPlan) -> Names<'a> {
+        Names { schema: relation.schema(), origins: lineage::of(relation).0 }
+    }
+
+    /// An expression as text in which columns have their tables' own names, and those columns.
+    fn told(&self, expr: &Expr) -> (String, BTreeSet<Origin>) {
+        let mut origins = BTreeSet::new();
+        let renamed = expr.clone().transform(|part| {
+            let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+            let index = self.schema.maybe_index_of_column(column);
+            let Some(found) = index.and_then(|index| self.origins.get(index)) else {
+                return Ok(Transformed::no(part));
+            };
+            origins.extend(found.iter().cloned());
+            Ok(match found.iter().next() {
+                Some(Origin { table, column }) if found.len() == 1 => {
+                    Transformed::yes(Expr::Column(Column::new(Some(table.clone()), column.clone())))
+                }
+                _ => Transformed::no(part),
+            })
+        });
+        let text = renamed.map_or_else(|_| refusal::list(&origins), |renamed| renamed.data.to_string());
+        (text, origins)
+    }
 }
+
+/// Up to so many parts of a plan names are told.
+const MAX_PARTS: usize = 100;
