@@ -124,7 +124,7 @@ pub enum Problem {
 }
 
 /// A parsed file.
-pub(crate) struct Document<'i> {
+pub struct Document<'i> {
     file: &'i str,
     text: &'i str,
     root: Spanned<DeTable<'i>>,
@@ -132,7 +132,7 @@ pub(crate) struct Document<'i> {
 
 /// A table in a file.
 #[derive(Clone)]
-pub(crate) struct Table<'d, 'i> {
+pub struct Table<'d, 'i> {
     document: &'d Document<'i>,
     path: String,
     span: Range<usize>,
@@ -141,7 +141,7 @@ pub(crate) struct Table<'d, 'i> {
 
 /// A value in a file.
 #[derive(Clone)]
-pub(crate) struct Value<'d, 'i> {
+pub struct Value<'d, 'i> {
     document: &'d Document<'i>,
     path: String,
     span: Range<usize>,
@@ -149,7 +149,11 @@ pub(crate) struct Value<'d, 'i> {
 }
 
 impl<'i> Document<'i> {
-    pub(crate) fn parse(file: &'i str, bytes: &'i [u8]) -> Result<Document<'i>, TomlError> {
+    /// Parses a file of at most 512 KiB; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn parse(file: &'i str, bytes: &'i [u8]) -> Result<Document<'i>, TomlError> {
         let nowhere = |problem| TomlError { place: place(file, "", 0..0), problem };
         if bytes.len() > MAX_FILE {
             return Err(nowhere(Problem::TooLarge(bytes.len())));
@@ -162,7 +166,8 @@ impl<'i> Document<'i> {
         Ok(Document { file, text, root })
     }
 
-    pub(crate) fn root(&self) -> Table<'_, 'i> {
+    /// The outermost table.
+    pub fn root(&self) -> Table<'_, 'i> {
         Table { document: self, path: String::new(), span: 0..0, entries: self.root.get_ref() }
     }
 
@@ -173,7 +178,10 @@ impl<'i> Document<'i> {
 
 impl<'d, 'i> Table<'d, 'i> {
     /// Refuses every key that is not in the list.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), TomlError> {
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn only(&self, known: &[&str]) -> Result<(), TomlError> {
         match self.entries.keys().find(|key| !known.contains(&key.get_ref().as_ref())) {
             None => Ok(()),
             Some(key) => {
@@ -188,11 +196,16 @@ impl<'d, 'i> Table<'d, 'i> {
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<Value<'d, 'i>> {
+    /// The value of a key, if it is there.
+    pub fn get(&self, key: &str) -> Option<Value<'d, 'i>> {
         self.values().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    pub(crate) fn need(&self, key: &str, example: &'static str) -> Result<Value<'d, 'i>, TomlError> {
+    /// The value of a key that must be there; `example` is a line to write.
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn need(&self, key: &str, example: &'static str) -> Result<Value<'d, 'i>, TomlError> {
         self.get(key).ok_or_else(|| {
             let problem = Problem::MissingKey { table: self.path.clone(), key: key.to_owned(), example };
             self.document.error(self.span.clone(), problem)
@@ -200,7 +213,7 @@ impl<'d, 'i> Table<'d, 'i> {
     }
 
     /// All entries, by key.
-    pub(crate) fn values(&self) -> impl Iterator<Item = (String, Value<'d, 'i>)> + use<'d, 'i> {
+    pub fn values(&self) -> impl Iterator<Item = (String, Value<'d, 'i>)> + use<'d, 'i> {
         let (document, path) = (self.document, self.path.clone());
         self.entries.iter().map(move |(key, value)| {
             let name = key.get_ref().to_string();
@@ -217,7 +230,11 @@ impl<'d, 'i> Table<'d, 'i> {
 }
 
 impl<'d, 'i> Value<'d, 'i> {
-    pub(crate) fn string(&self) -> Result<&'d str, TomlError> {
+    /// A text.
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn string(&self) -> Result<&'d str, TomlError> {
         match self.value {
             DeValue::String(text) => Ok(text),
             other => Err(self.wrong_type("a text in quotes", other)),
@@ -225,7 +242,10 @@ impl<'d, 'i> Value<'d, 'i> {
     }
 
     /// A whole number between two bounds.
-    pub(crate) fn integer(&self, least: u64, most: u64) -> Result<u64, TomlError> {
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn integer(&self, least: u64, most: u64) -> Result<u64, TomlError> {
         let DeValue::Integer(number) = self.value else {
             return Err(self.wrong_type("a whole number", self.value));
         };
@@ -258,7 +278,11 @@ impl<'d, 'i> Value<'d, 'i> {
         }
     }
 
-    pub(crate) fn table(&self) -> Result<Table<'d, 'i>, TomlError> {
+    /// A table.
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn table(&self) -> Result<Table<'d, 'i>, TomlError> {
         match self.value {
             DeValue::Table(entries) => {
                 Ok(Table { document: self.document, path: self.path.clone(), span: self.span.clone(), entries })
@@ -267,7 +291,11 @@ impl<'d, 'i> Value<'d, 'i> {
         }
     }
 
-    pub(crate) fn list(&self) -> Result<Vec<Value<'d, 'i>>, TomlError> {
+    /// A list, each with its own place.
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn list(&self) -> Result<Vec<Value<'d, 'i>>, TomlError> {
         let DeValue::Array(items) = self.value else {
             return Err(self.wrong_type("a list in brackets", self.value));
         };
@@ -289,12 +317,27 @@ impl<'d, 'i> Value<'d, 'i> {
         self.path.rsplit('.').next().unwrap_or_default()
     }
 
-    pub(crate) const fn is_string(&self) -> bool {
+    /// Whether it is a text.
+    pub const fn is_string(&self) -> bool {
         matches!(self.value, DeValue::String(_))
     }
 
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn boolean(&self) -> Result<bool, TomlError> {
+        match self.value {
+            DeValue::Boolean(value) => Ok(*value),
+            other => Err(self.wrong_type("`true` or `false`", other)),
+        }
+    }
+
     /// One of a closed list of names.
-    pub(crate) fn choice<T: Copy>(&self, what: &'static str, choices: &[(&str, T)]) -> Result<T, TomlError> {
+    ///
+    /// # Errors
+    /// [`TomlError`], with the place.
+    pub fn choice<T: Copy>(&self, what: &'static str, choices: &[(&str, T)]) -> Result<T, TomlError> {
         let written = self.string()?;
         let known: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         match choices.iter().find(|(name, _)| *name == written) {
@@ -322,7 +365,8 @@ impl<'d, 'i> Value<'d, 'i> {
         self.error(Problem::Refused { key: self.path.clone(), reason, hint })
     }
 
-    pub(crate) fn value_error(&self, reason: String, hint: Option<String>) -> TomlError {
+    /// An error about this value: what it must be, and what to do.
+    pub fn value_error(&self, reason: String, hint: Option<String>) -> TomlError {
         self.error(Problem::Value { key: self.path.clone(), reason, hint })
     }
 

@@ -6,21 +6,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     path::{Path, PathBuf},
 };
 
-use agreement::toml::{Place, Problem, TomlError};
+use agreement::toml::{Document, Table, TomlError, Value};
 use attest::{
     Tier,
     platform::{Assurance, HardwareIds, MeasurementRule, PlatformPolicy, PlatformPolicyError},
     snp::{Generation, SigningKey, SnpPolicy, Tcb},
 };
 use serde::Deserialize;
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
 
 /// A policy of any platform, with SEV-SNP's own part.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +78,7 @@ impl Policy {
         let written = if text.trim_start().starts_with('{') {
             serde_json::from_str(text).map_err(|reason| PolicyError::Json { path: path.to_owned(), reason })?
         } else {
-            File { name: path.display().to_string(), text }.written()?
+            Written::of(&Document::parse(&path.display().to_string(), text.as_bytes())?.root())?
         };
         let needed = [
             (
@@ -113,253 +108,113 @@ impl Policy {
     }
 }
 
-/// A file in TOML.
-struct File<'i> {
-    name: String,
-    text: &'i str,
-}
-
-/// A value and where it stands.
-#[derive(Clone)]
-struct At<'f, 'i> {
-    file: &'f File<'i>,
-    key: String,
-    span: Range<usize>,
-    value: &'f DeValue<'i>,
-}
-
-impl<'i> File<'i> {
-    fn written(&self) -> Result<Written, TomlError> {
-        if self.text.len() > MAX_FILE {
-            return Err(self.error(0..0, Problem::TooLarge(self.text.len())));
-        }
-        let root = DeTable::parse(self.text)
-            .map_err(|error| self.error(error.span().unwrap_or(0..0), Problem::Syntax(error.message().to_owned())))?;
-        let mut written = Written::default();
-        for value in self.entries("", root.get_ref(), &["tier_floor", "admits", "hardware", "measurements", "snp"])? {
-            match value.key.as_str() {
-                "tier_floor" => written.tier_floor = Some(value.choice("a tier", &TIERS)?),
-                "admits" => written.admits = Some(value.set(At::assurance)?),
-                "hardware" => written.hardware = Some(value.hardware()?),
-                "measurements" => written.measurements = Some(value.measurements()?),
-                _ => written.snp = Some(value.snp()?),
-            }
-        }
-        Ok(written)
-    }
-
-    /// The entries of a table, if it has none but these.
-    fn entries<'f>(&'f self, path: &str, table: &'f DeTable<'i>, known: &[&str]) -> Result<Vec<At<'f, 'i>>, TomlError> {
-        let each = |(key, value): (&'f Spanned<std::borrow::Cow<'i, str>>, &'f Spanned<DeValue<'i>>)| {
-            let name = key.get_ref().as_ref();
-            if !known.is_empty() && !known.contains(&name) {
-                let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
-                let problem = Problem::UnknownKey { key: name.to_owned(), nearest: nearest(name, &known), known };
-                return Err(self.error(key.span(), problem));
-            }
-            let span = if value.span().is_empty() { key.span() } else { value.span() };
-            let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            Ok(At { file: self, key, span, value: value.get_ref() })
-        };
-        table.iter().map(each).collect()
-    }
-
-    fn error(&self, span: Range<usize>, problem: Problem) -> TomlError {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let whole = self.text.get(start..).unwrap_or("").lines().next().unwrap_or("");
-        let column = before.get(start..).unwrap_or("").chars().count() + 1;
-        let text = envelope::text::shown(whole, MAX_LINE);
-        let meant = self.text.get(span).unwrap_or("").lines().next().unwrap_or("").chars().count();
-        let room = text.chars().count().saturating_sub(column - 1).max(1);
-        let line = before.matches('\n').count() + 1;
-        let place = Place { file: self.name.clone(), line, column, text, width: meant.clamp(1, room) };
-        TomlError { place: Box::new(place), problem }
-    }
-}
-
-impl<'f, 'i> At<'f, 'i> {
-    fn table(&self, known: &[&str]) -> Result<Vec<At<'f, 'i>>, TomlError> {
-        let DeValue::Table(entries) = self.value else { return Err(self.wrong_type("a table")) };
-        self.file.entries(&self.key, entries, known)
-    }
-
-    fn list(&self) -> Result<Vec<At<'f, 'i>>, TomlError> {
-        let DeValue::Array(items) = self.value else { return Err(self.wrong_type("a list in brackets")) };
-        let item = |item: &'f Spanned<DeValue<'i>>| At { span: item.span(), value: item.get_ref(), ..self.clone() };
-        Ok(items.iter().map(item).collect())
-    }
-
-    fn set<T: Ord>(&self, read: impl Fn(&At<'f, 'i>) -> Result<T, TomlError>) -> Result<BTreeSet<T>, TomlError> {
-        self.list()?.iter().map(read).collect()
-    }
-
-    fn string(&self) -> Result<&'f str, TomlError> {
-        let DeValue::String(text) = self.value else { return Err(self.wrong_type("a text in quotes")) };
-        Ok(text)
-    }
-
-    fn choice<T: Copy>(&self, what: &'static str, choices: &[(&str, T)]) -> Result<T, TomlError> {
-        let written = self.string()?;
-        choices.iter().find(|(name, _)| *name == written).map(|(_, choice)| *choice).ok_or_else(|| {
-            let known: Vec<String> = choices.iter().map(|(name, _)| (*name).to_owned()).collect();
-            self.error(Problem::UnknownName {
-                what,
-                name: written.to_owned(),
-                nearest: nearest(written, &known),
-                known,
-            })
+impl Written {
+    fn of(table: &Table<'_, '_>) -> Result<Written, TomlError> {
+        table.only(&["tier_floor", "admits", "hardware", "measurements", "snp"])?;
+        Ok(Written {
+            tier_floor: table.get("tier_floor").map(|tier| tier.choice("a tier", &TIERS)).transpose()?,
+            admits: table.get("admits").map(|admits| set(&admits, assurance)).transpose()?,
+            hardware: table.get("hardware").as_ref().map(hardware).transpose()?,
+            measurements: table.get("measurements").as_ref().map(measurements).transpose()?,
+            snp: table.get("snp").map(|snp| self::snp(&snp.table()?)).transpose()?,
         })
     }
-
-    fn number<T: TryFrom<u64>>(&self, most: u64) -> Result<T, TomlError> {
-        let DeValue::Integer(number) = self.value else { return Err(self.wrong_type("a whole number")) };
-        let number = u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| *number <= most);
-        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
-            self.error(Problem::Value {
-                key: self.key.clone(),
-                reason: format!("must be a whole number from 0 to {most}"),
-                hint: None,
-            })
-        })
-    }
-
-    fn assurance(&self) -> Result<String, TomlError> {
-        let names = ASSURANCES.map(|name| (name, name));
-        self.choice("an assurance that a policy can admit", &names).map(str::to_owned)
-    }
-
-    fn hexadecimal(&self) -> Result<String, TomlError> {
-        let text = self.string()?;
-        let digits = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        if digits && !text.is_empty() && text.len().is_multiple_of(2) {
-            return Ok(text.to_owned());
-        }
-        Err(self.error(Problem::Value {
-            key: self.key.clone(),
-            reason: "must be whole bytes in lower-case hexadecimal".to_owned(),
-            hint: Some("write it as `glovebox evidence appraise` shows it".to_owned()),
-        }))
-    }
-
-    fn hardware(&self) -> Result<HardwareIds, TomlError> {
-        if matches!(self.value, DeValue::String(_)) {
-            return self.choice("a kind of hardware list", &[("any", ())]).map(|()| HardwareIds::Any);
-        }
-        match self.table(&["listed"])?.first() {
-            Some(listed) => Ok(HardwareIds::Listed(listed.set(At::hexadecimal)?)),
-            None => Err(self.missing("listed", "listed = [\"…\"]")),
-        }
-    }
-
-    fn measurements(&self) -> Result<MeasurementRule, TomlError> {
-        let registers = self.table(&[])?;
-        if registers.is_empty() {
-            return Err(self.missing("measurement", "measurement = [\"…\"]"));
-        }
-        let rule = |register: &At<'f, 'i>| {
-            let values = register.set(At::hexadecimal)?;
-            if values.is_empty() {
-                return Err(register.error(Problem::Value {
-                    key: register.key.clone(),
-                    reason: "must name at least one value".to_owned(),
-                    hint: None,
-                }));
-            }
-            Ok((register.key.trim_start_matches("measurements.").to_owned(), values))
-        };
-        registers.iter().map(rule).collect()
-    }
-
-    fn snp(&self) -> Result<SnpPolicy, TomlError> {
-        let mut snp = SnpPolicy::default();
-        for value in self.table(&["generations", "minimum_tcb", "vmpl", "signing_keys", "revocation_list"])? {
-            match value.key.as_str() {
-                "snp.generations" => snp.generations = value.set(|each| each.choice("a generation", &GENERATIONS))?,
-                "snp.minimum_tcb" => snp.minimum_tcb = value.minimum_tcb()?,
-                "snp.vmpl" => snp.vmpl = value.set(|each| each.number(3))?,
-                "snp.signing_keys" => {
-                    snp.signing_keys = value.set(|each| each.choice("a signing key", &SIGNING_KEYS))?
-                }
-                _ => {
-                    let DeValue::Boolean(asked) = value.value else {
-                        return Err(value.wrong_type("`true` or `false`"));
-                    };
-                    snp.revocation_list = *asked;
-                }
-            }
-        }
-        Ok(snp)
-    }
-
-    fn minimum_tcb(&self) -> Result<BTreeMap<Generation, Tcb>, TomlError> {
-        let names = GENERATIONS.map(|(name, _)| name);
-        let each = |value: &At<'f, 'i>| {
-            let generation =
-                GENERATIONS.into_iter().find(|(name, _)| value.key.ends_with(name)).map(|(_, found)| found);
-            let mut versions: BTreeMap<String, u8> = BTreeMap::new();
-            for component in value.table(&["fmc", "bootloader", "tee", "snp", "microcode"])? {
-                versions
-                    .insert(component.key.rsplit('.').next().unwrap_or_default().to_owned(), component.number(255)?);
-            }
-            let absent: Vec<&str> =
-                COMPONENTS.into_iter().filter(|component| !versions.contains_key(*component)).collect();
-            if !absent.is_empty() {
-                return Err(value.error(Problem::Value {
-                    key: value.key.clone(),
-                    reason: format!("must name every component; missing: {}", absent.join(", ")),
-                    hint: Some("write `0` for one that is not to be raised above AMD's own floor".to_owned()),
-                }));
-            }
-            let of = |component: &str| versions.get(component).copied().unwrap_or(u8::MAX);
-            let tcb = Tcb {
-                fmc: versions.get("fmc").copied(),
-                bootloader: of("bootloader"),
-                tee: of("tee"),
-                snp: of("snp"),
-                microcode: of("microcode"),
-            };
-            Ok(generation.map(|generation| (generation, tcb)))
-        };
-        let found: Vec<_> = self.table(&names)?.iter().map(each).collect::<Result<_, TomlError>>()?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    fn missing(&self, key: &str, example: &'static str) -> TomlError {
-        self.error(Problem::MissingKey { table: self.key.clone(), key: key.to_owned(), example })
-    }
-
-    fn wrong_type(&self, expected: &'static str) -> TomlError {
-        let found = match self.value {
-            DeValue::String(_) => "a text",
-            DeValue::Integer(_) => "a whole number",
-            DeValue::Float(_) => "a number with a point",
-            DeValue::Boolean(_) => "`true` or `false`",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
-        };
-        self.error(Problem::WrongType { key: self.key.clone(), expected, found })
-    }
-
-    fn error(&self, problem: Problem) -> TomlError {
-        self.file.error(self.span.clone(), problem)
-    }
 }
 
-/// The name that a person most likely meant.
-fn nearest(written: &str, known: &[String]) -> Option<String> {
-    if written.len() > MAX_LINE {
-        return None;
-    }
-    let distances = known.iter().map(|name| (strsim::damerau_levenshtein(written, name), name));
-    let (distance, name) = distances.min()?;
-    (distance <= (name.chars().count() / 3).max(1)).then(|| name.clone())
+fn set<'d, 'i, T: Ord>(
+    list: &Value<'d, 'i>,
+    read: impl Fn(&Value<'d, 'i>) -> Result<T, TomlError>,
+) -> Result<BTreeSet<T>, TomlError> {
+    list.list()?.iter().map(read).collect()
 }
 
-/// What is read takes up to eighty times as much memory; agreements' files have this bound, too.
-const MAX_FILE: usize = 512 << 10;
-const MAX_LINE: usize = 120;
+fn assurance(value: &Value<'_, '_>) -> Result<String, TomlError> {
+    let names = ASSURANCES.map(|name| (name, name));
+    value.choice("an assurance that a policy can admit", &names).map(str::to_owned)
+}
+
+fn hexadecimal(value: &Value<'_, '_>) -> Result<String, TomlError> {
+    let text = value.string()?;
+    let digits = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if digits && !text.is_empty() && text.len().is_multiple_of(2) {
+        return Ok(text.to_owned());
+    }
+    let hint = "write it as `glovebox evidence appraise` shows it".to_owned();
+    Err(value.value_error("must be whole bytes in lower-case hexadecimal".to_owned(), Some(hint)))
+}
+
+fn hardware(value: &Value<'_, '_>) -> Result<HardwareIds, TomlError> {
+    if value.is_string() {
+        return value.choice("a kind of hardware list", &[("any", ())]).map(|()| HardwareIds::Any);
+    }
+    let table = value.table()?;
+    table.only(&["listed"])?;
+    let listed = table.need("listed", "listed = [\"…\"]")?;
+    set(&listed, hexadecimal).map(HardwareIds::Listed)
+}
+
+fn measurements(value: &Value<'_, '_>) -> Result<MeasurementRule, TomlError> {
+    let table = value.table()?;
+    let mut rule = MeasurementRule::new();
+    for (register, accepted) in table.values() {
+        let values = set(&accepted, hexadecimal)?;
+        if values.is_empty() {
+            return Err(accepted.value_error("must name at least one value".to_owned(), None));
+        }
+        rule.insert(register, values);
+    }
+    if rule.is_empty() {
+        table.need("measurement", "measurement = [\"…\"]")?;
+    }
+    Ok(rule)
+}
+
+fn snp(table: &Table<'_, '_>) -> Result<SnpPolicy, TomlError> {
+    table.only(&["generations", "minimum_tcb", "vmpl", "signing_keys", "revocation_list"])?;
+    let mut snp = SnpPolicy::default();
+    if let Some(list) = table.get("generations") {
+        snp.generations = set(&list, |each| each.choice("a generation", &GENERATIONS))?;
+    }
+    if let Some(floors) = table.get("minimum_tcb") {
+        snp.minimum_tcb = minimum_tcb(&floors.table()?)?;
+    }
+    if let Some(list) = table.get("vmpl") {
+        snp.vmpl = set(&list, |each| Ok(u32::try_from(each.integer(0, 3)?).unwrap_or(u32::MAX)))?;
+    }
+    if let Some(list) = table.get("signing_keys") {
+        snp.signing_keys = set(&list, |each| each.choice("a signing key", &SIGNING_KEYS))?;
+    }
+    if let Some(asked) = table.get("revocation_list") {
+        snp.revocation_list = asked.boolean()?;
+    }
+    Ok(snp)
+}
+
+fn minimum_tcb(table: &Table<'_, '_>) -> Result<BTreeMap<Generation, Tcb>, TomlError> {
+    table.only(&GENERATIONS.map(|(name, _)| name))?;
+    let mut floors = BTreeMap::new();
+    for (name, generation) in GENERATIONS {
+        let Some(value) = table.get(name) else { continue };
+        let components = value.table()?;
+        components.only(&["fmc", "bootloader", "tee", "snp", "microcode"])?;
+        let absent: Vec<&str> = COMPONENTS.into_iter().filter(|name| components.get(name).is_none()).collect();
+        if !absent.is_empty() {
+            let hint = "write `0` for one that is not to be raised above AMD's own floor".to_owned();
+            let reason = format!("must name every component; missing: {}", absent.join(", "));
+            return Err(value.value_error(reason, Some(hint)));
+        }
+        let version = |name: &'static str| {
+            let version = components.need(name, "snp = 24")?.integer(0, 255)?;
+            Ok::<_, TomlError>(u8::try_from(version).unwrap_or(u8::MAX))
+        };
+        let fmc = components.get("fmc").map(|_| version("fmc")).transpose()?;
+        let [bootloader, tee, snp, microcode] =
+            [version("bootloader")?, version("tee")?, version("snp")?, version("microcode")?];
+        floors.insert(generation, Tcb { fmc, bootloader, tee, snp, microcode });
+    }
+    Ok(floors)
+}
+
 const ASSURANCES: [&str; 5] = ["affirmed", "conditional", "out-of-date", "signature-only", "revocation-unknown"];
 const TIERS: [(&str, Tier); 6] = [
     (Tier::SoftwareTpm.name(), Tier::SoftwareTpm),
