@@ -130,7 +130,11 @@ pub(crate) fn own_keys(terms: &Terms, wallet: &Wallet, context: &Context) -> Res
             continue;
         }
         let versions = context.home.manifests(&newest.value().name)?;
-        let fitting = versions.into_iter().filter(|manifest| terms::fits(manifest, &dataset.source));
+        // A version that was sealed for an earlier broker has its key there.
+        let broker = terms.agreement().broker.key;
+        let fitting = versions
+            .into_iter()
+            .filter(|manifest| terms::fits(manifest, &dataset.source) && manifest.value().broker == broker);
         let mut fitting: Vec<_> = fitting.filter(|manifest| context.home.has_key(manifest.digest())).collect();
         if !fitting.iter().any(|manifest| manifest.digest() == newest.digest()) {
             fitting.push(newest.clone());

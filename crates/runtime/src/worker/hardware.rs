@@ -1,7 +1,7 @@
 //! Evidence of the confidential hardware beneath the worker, for agreements that ask for it.
 //!
 //! The kernel's configfs-tsm gives the report; what vouches for its key (certificates, Intel's documents) lies in a folder that the operator fills,
-//! one file for each role, such as `glovebox endorsements` leaves it. All of these are signed by the makers, so the worker believes none of
+//! one file for each role; it is not the directory that `glovebox endorsements` keeps. All of these are signed by the makers, so the worker believes none of
 //! them; it carries them to whoever appraises.
 
 use std::{
@@ -37,7 +37,7 @@ pub enum HardwareError {
     Attester(#[from] AttesterError),
     /// A file of the folder.
     #[error(
-        "the Endorsement `{0}` cannot be read\nhint: each file must be one that `glovebox endorsements` wrote, at most 1 MiB"
+        "the Endorsement `{0}` cannot be read\nhint: each file must be one document, named by its role (`vcek`, `cert_chain`, `tcb_info`, …) and of at most 1 MiB; docs/operating.md"
     )]
     Endorsement(String),
 }
