@@ -103,9 +103,8 @@ impl<'a> Certificate<'a> {
         if der.len() > MAX_SIZE {
             return Err(CertificateFault::Malformed);
         }
-        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateFault::Malformed)?;
-        let same = parsed.tbs_certificate.signature == parsed.signature_algorithm;
-        if !rest.is_empty() || !same || !is_strict(der, parsed.tbs_certificate.as_ref()) {
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateFault::Malformed)?;
+        if !is_strict(der, parsed.tbs_certificate.as_ref()) {
             return Err(CertificateFault::Malformed);
         }
         Ok(Certificate { der, parsed })
@@ -363,9 +362,8 @@ impl<'a> RevocationList<'a> {
         if der.len() > MAX_CRL {
             return Err(CertificateFault::Malformed);
         }
-        let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CertificateFault::Malformed)?;
-        let agreed = parsed.tbs_cert_list.signature == parsed.signature_algorithm;
-        if !rest.is_empty() || !agreed || !is_strict(der, parsed.tbs_cert_list.as_ref()) {
+        let (_, parsed) = CertificateRevocationList::from_der(der).map_err(|_| CertificateFault::Malformed)?;
+        if !is_strict(der, parsed.tbs_cert_list.as_ref()) {
             return Err(CertificateFault::Malformed);
         }
         // A list for some reasons, some certificates or changes only is not the whole list (RFC 5280, section 5.2).
@@ -554,7 +552,7 @@ fn scheme(
 }
 
 /// Whether the bytes around what is signed are the only ones that DER allows: a sequence of the signed part, the same algorithm
-/// that the signed part names, and a whole number of signature bytes. The parser is more lenient, and nobody signs these.
+/// that the signed part names, and a whole number of signature bytes, with nothing behind. The parser is more lenient, and nobody signs these.
 fn is_strict(der: &[u8], signed: &[u8]) -> bool {
     let Some((0x30, content, [])) = element(der) else { return false };
     let Some(rest) = content.strip_prefix(signed) else { return false };

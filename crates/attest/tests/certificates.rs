@@ -367,6 +367,15 @@ fn what_stands_around_the_signed_part_has_one_spelling() {
 }
 
 #[test]
+fn an_authority_has_issued_what_it_signed_under_its_name() {
+    let (chain, other) = (Chain::new(), Chain::new());
+    let ([leaf, intermediate, root], stranger) = (chain.ders(), other.root());
+    let issued = |root: &[u8], der: &[u8]| anchor(root).has_issued(&Certificate::parse(der).unwrap());
+    assert!(issued(&root, &intermediate));
+    assert!(!issued(&root, &leaf) && !issued(&stranger, &intermediate));
+}
+
+#[test]
 fn a_chain_may_end_in_another_certificate_of_a_pinned_key() {
     let (chain, other) = (Chain::new(), Chain::new());
     // The root's key and name, certified by somebody else: who is pinned is the key.

@@ -74,6 +74,37 @@ fn t9_a_name_before_the_end_of_the_start_is_one_of_the_start_whatever_it_is() {
 }
 
 #[test]
+fn a_register_that_is_never_closed_has_no_names_of_the_start() {
+    let twice =
+        [event(1, "later", b"1"), event(3, "mine", b"2"), event(3, "system-ready", b""), event(1, "later", b"3")];
+    assert_eq!(held(&twice), Ok(()));
+}
+
+#[test]
+fn measurements_of_ima_go_on_where_the_firmware_ended() {
+    let Some(case) = Case::one("ccel/evidence-api-ima") else { return };
+    let quote = case.bytes("quote");
+    let quote = attest::intel::Quote::parse(&quote).unwrap();
+    let attest::intel::Body::TrustDomain(report) = &quote.body else { panic!("not a trust domain's") };
+    let registers: Vec<&[u8]> = report.rtmr.iter().map(|value| value.as_slice()).collect();
+    let mut log = CcEventLog::parse(&case.bytes("event_log")).unwrap();
+    assert_eq!(log.check(&registers), Err(CcelError::Replay(2)));
+    log.continue_with(&MeasurementList::parse(&case.bytes("ima_log")).unwrap());
+    assert_eq!(log.check(&registers), Ok(()));
+}
+
+#[test]
+fn a_log_area_with_a_changed_digest_replays_to_other_registers() {
+    let Some(case) = Case::one("ccel/gcp-cos-113-neg-drop") else { return };
+    let quote = case.bytes("quote");
+    let quote = attest::intel::Quote::parse(&quote).unwrap();
+    let attest::intel::Body::TrustDomain(report) = &quote.body else { panic!("not a trust domain's") };
+    let registers: Vec<&[u8]> = report.rtmr.iter().map(|value| value.as_slice()).collect();
+    let log = CcEventLog::parse(&case.bytes("event_log")).unwrap();
+    assert!(matches!(log.check(&registers), Err(CcelError::Replay(_))));
+}
+
+#[test]
 fn t9_a_name_that_no_digest_is_over_is_refused() {
     let data = Err(CcelError::Data { index: 0, rtmr: 3 });
     let measured = BANK.hash(&[b"good"]);

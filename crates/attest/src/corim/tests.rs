@@ -114,3 +114,36 @@ fn a_triple_of_keys_may_have_conditions() {
     let reference = UnsignedCorim::parse(&corim(&[comid(0, &[vec![0x83, 0xa0, 0x80, 0xa1, 0x00, 0x01]])]));
     assert_eq!(reference, Err(CorimError::Member("triple")));
 }
+
+#[test]
+fn parts_of_other_kinds_are_counted_and_not_read() {
+    // A CoSWID, of which nothing is read; and another kind of tag inside the string.
+    let tagged = |number: u64| {
+        let mut encoder = Encoder::default();
+        encoder.tag(number);
+        encoder.bytes(b"anything");
+        encoder.done()
+    };
+    let mut encoder = Encoder::default();
+    encoder.map(2);
+    encoder.integer(0);
+    encoder.text("id");
+    encoder.integer(1);
+    encoder.array(4);
+    let mut bytes = encoder.done();
+    for tag in [tagged(505), tagged(508)] {
+        bytes.extend_from_slice(&tag);
+    }
+    for _ in 0..2 {
+        let mut inside = Encoder::default();
+        inside.bytes(&[0xd9, 0x01, 0xf9, 0xa0]);
+        bytes.extend_from_slice(&inside.done());
+    }
+    assert_eq!(UnsignedCorim::parse(&bytes).map(|corim| corim.other_tags), Ok(4));
+}
+
+#[test]
+fn one_is_read_up_to_its_limit_and_no_further() {
+    assert!(matches!(UnsignedCorim::parse(&vec![0; MAX]), Err(CorimError::Malformed(_))));
+    assert_eq!(UnsignedCorim::parse(&vec![0; MAX + 1]), Err(CorimError::TooLarge(MAX + 1)));
+}
