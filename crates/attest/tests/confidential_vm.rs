@@ -120,6 +120,14 @@ fn a_virtual_tpm_and_the_report_beneath_it_are_appraised_together_and_no_strange
         assert_eq!(answer, Err(refused));
     }
 
+    // A better TPM does not raise what the hardware counts for.
+    let mut chip = Room::with_tpm(Tier::Tpm, |_| {});
+    chip.policy.tpm.endorsement_keys = EndorsementKeys::Any;
+    chip.policy.tier_floor = Tier::SoftwareTpm;
+    chip.policy.hardware = room.policy.hardware.clone();
+    let beneath = report(chip.binding().sha512(), &|_| {});
+    assert_eq!(appraise(&chip, beneath).unwrap().tier(), Tier::SoftwareTpm);
+
     // Each half can be wrong by itself.
     let refusal = |evidence| appraise(&room, evidence).unwrap_err();
     let mut other = bound;
