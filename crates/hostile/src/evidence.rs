@@ -96,7 +96,7 @@ pub fn corim(bytes: &[u8]) {
     if let Some(until) = signed.corim().not_after
         && let Ok(current) = signed.current(until)
     {
-        let _ = current.reference_values(&[0; 32]);
+        let _ = current.reference_values_of(&"00".repeat(32));
     }
 }
 

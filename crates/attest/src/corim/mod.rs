@@ -251,12 +251,7 @@ impl SignedCorim {
 }
 
 impl CurrentCorim {
-    /// The Reference Values of one class: by name or key of the measurement, the accepted digests in hexadecimal.
-    pub fn reference_values(&self, class: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
-        self.reference_values_of(&hex::encode(class))
-    }
-
-    /// The same of a class as [`ReferenceTriple`] writes it.
+    /// The Reference Values of one class, as [`ReferenceTriple`] writes it: by name or key of the measurement, the accepted digests in hexadecimal.
     pub fn reference_values_of(&self, class: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let triples = self.corim.references.iter().filter(|triple| triple.class.as_deref() == Some(class));

@@ -146,4 +146,6 @@ fn parts_of_other_kinds_are_counted_and_not_read() {
 fn one_is_read_up_to_its_limit_and_no_further() {
     assert!(matches!(UnsignedCorim::parse(&vec![0; MAX]), Err(CorimError::Malformed(_))));
     assert_eq!(UnsignedCorim::parse(&vec![0; MAX + 1]), Err(CorimError::TooLarge(MAX + 1)));
+    assert!(matches!(SignedCorim::open(&vec![0; MAX], &[]), Err(CorimError::Envelope(_))));
+    assert_eq!(SignedCorim::open(&vec![0; MAX + 1], &[]), Err(CorimError::TooLarge(MAX + 1)));
 }
