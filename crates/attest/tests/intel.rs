@@ -425,6 +425,28 @@ fn signatures_and_certificates_lead_from_one_to_the_next() {
 }
 
 #[test]
+fn the_quoting_enclaves_identity_may_have_a_signer_of_its_own() {
+    let mut world = World::tdx();
+    let first = world.make();
+    world.signer = World::tdx().signer;
+    let second = world.make();
+    let examine = |identity: &Option<Vec<u8>>, chain: &Option<Vec<u8>>| {
+        let endorsements = IntelEndorsements {
+            qe_identity: identity.as_deref(),
+            qe_identity_signing_chain: chain.as_deref(),
+            ..first.endorsements()
+        };
+        tdx::examine(&first.quote, &endorsements, &first.anchors, &STRICT, first.now).map(drop)
+    };
+    let refused = Err(IntelError::DocumentSignature(Document::QeIdentity));
+    assert_eq!(examine(&second.qe_identity, &second.tcb_signing_chain), Ok(()));
+    assert_eq!(examine(&first.qe_identity, &first.tcb_signing_chain), Ok(()));
+    assert_eq!(examine(&first.qe_identity, &second.tcb_signing_chain), refused);
+    assert_eq!(examine(&second.qe_identity, &first.tcb_signing_chain), refused);
+    assert_eq!(examine(&second.qe_identity, &None), refused);
+}
+
+#[test]
 fn without_tcb_collateral_the_signature_alone_is_told_and_with_a_part_the_rest_is_missed() {
     let bare =
         made_with(|made| (made.tcb_info, made.qe_identity, made.tcb_signing_chain) = (None, None, None)).unwrap();
