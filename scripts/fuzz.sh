@@ -20,6 +20,8 @@ command -v cargo-fuzz >/dev/null || {
     exit 2
 }
 cd "$clone"
+# What is fuzzed are the versions that ship.
+[ -e fuzz/Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
 targets=${*:-$(cargo fuzz list)}
 for target in $targets; do
     cargo fuzz build --target-dir "$built" "$target" >/dev/null
