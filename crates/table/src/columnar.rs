@@ -15,6 +15,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit},
     error::ArrowError,
     ipc::{
+        Message,
         reader::{FileReader, StreamReader},
         root_as_footer, root_as_message,
     },
@@ -98,7 +99,10 @@ fn stream_lengths(stream: &mut Stream) -> io::Result<bool> {
             break;
         }
         let Some(metadata) = part(stream, at, u64::from(claimed), end)? else { return Ok(false) };
-        let body = root_as_message(&metadata).ok().and_then(|message| u64::try_from(message.bodyLength()).ok());
+        let message = root_as_message(&metadata).ok();
+        let bare = |message: &Message<'_>| message.header_as_schema().is_some_and(|schema| schema.fields().is_none());
+        let message = message.filter(|message| !bare(message));
+        let body = message.and_then(|message| u64::try_from(message.bodyLength()).ok());
         let Some(next) = body.and_then(|body| at.checked_add(u64::from(claimed))?.checked_add(body)) else {
             return Ok(false);
         };
@@ -115,6 +119,10 @@ fn file_lengths(stream: &mut Stream) -> io::Result<bool> {
     let Some(start) = tail.checked_sub(u64::from(length)) else { return Ok(false) };
     let Some(footer) = part(stream, start, u64::from(length), end)? else { return Ok(false) };
     let Ok(footer) = root_as_footer(&footer) else { return Ok(false) };
+    // The Arrow reader takes for granted that a schema has a list of fields.
+    if footer.schema().is_none_or(|schema| schema.fields().is_none()) {
+        return Ok(false);
+    }
     let mut blocks = footer.dictionaries().into_iter().flatten().chain(footer.recordBatches().into_iter().flatten());
     Ok(blocks.all(|block| {
         let parts = [Some(block.offset()), Some(i64::from(block.metaDataLength())), Some(block.bodyLength())];
