@@ -15,7 +15,6 @@ use arrow::{
     datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit},
     error::ArrowError,
     ipc::{
-        Message,
         reader::{FileReader, StreamReader},
         root_as_footer, root_as_message,
     },
@@ -31,6 +30,7 @@ use parquet::{
 use crate::{
     cells::{Place, changed},
     error::{InputError, SealError},
+    ipc_schema::is_known,
     schema::{Column, Declared, Schema, SqlType, check_names},
     source::{BATCH_ROWS, BUFFER, Batches, Input, SourceKey, Stream},
 };
@@ -70,7 +70,7 @@ fn ipc(mut stream: Stream) -> Result<(Arc<ArrowSchema>, IpcBatches), SealError> 
     let possible = if head == *b"ARROW1" { file_lengths(&mut stream) } else { stream_lengths(&mut stream) };
     if !possible.and_then(|possible| stream.rewind().map(|()| possible)).map_err(SealError::Read)? {
         return Err(SealError::Arrow(ArrowError::IpcError(
-            "it is cut short, or has parts with impossible lengths".into(),
+            "it is cut short, has parts with impossible lengths, or a type that cannot be read".into(),
         )));
     }
     let stream = BufReader::with_capacity(BUFFER, stream);
@@ -83,7 +83,7 @@ fn ipc(mut stream: Stream) -> Result<(Arc<ArrowSchema>, IpcBatches), SealError> 
     })
 }
 
-/// Whether every message of an IPC stream lies inside the input. The Arrow reader allocates what a message claims first.
+/// Whether every message of an IPC stream lies inside the input, and each schema is one that can be read. The Arrow reader allocates what a message claims first.
 fn stream_lengths(stream: &mut Stream) -> io::Result<bool> {
     let end = stream.seek(SeekFrom::End(0))?;
     let mut at = 0;
@@ -100,8 +100,7 @@ fn stream_lengths(stream: &mut Stream) -> io::Result<bool> {
         }
         let Some(metadata) = part(stream, at, u64::from(claimed), end)? else { return Ok(false) };
         let message = root_as_message(&metadata).ok();
-        let bare = |message: &Message<'_>| message.header_as_schema().is_some_and(|schema| schema.fields().is_none());
-        let message = message.filter(|message| !bare(message));
+        let message = message.filter(|message| message.header_as_schema().is_none_or(is_known));
         let body = message.and_then(|message| u64::try_from(message.bodyLength()).ok());
         let Some(next) = body.and_then(|body| at.checked_add(u64::from(claimed))?.checked_add(body)) else {
             return Ok(false);
@@ -119,8 +118,7 @@ fn file_lengths(stream: &mut Stream) -> io::Result<bool> {
     let Some(start) = tail.checked_sub(u64::from(length)) else { return Ok(false) };
     let Some(footer) = part(stream, start, u64::from(length), end)? else { return Ok(false) };
     let Ok(footer) = root_as_footer(&footer) else { return Ok(false) };
-    // The Arrow reader takes for granted that a schema has a list of fields.
-    if footer.schema().is_none_or(|schema| schema.fields().is_none()) {
+    if !footer.schema().is_some_and(is_known) {
         return Ok(false);
     }
     let mut blocks = footer.dictionaries().into_iter().flatten().chain(footer.recordBatches().into_iter().flatten());

@@ -19,6 +19,7 @@ mod columnar;
 mod csv;
 mod error;
 mod export;
+mod ipc_schema;
 mod jsonl;
 mod open;
 mod schema;
