@@ -14,5 +14,6 @@ mod reader;
 mod rules;
 
 pub use agreement::{AgreementFile, Draft, DraftError};
+pub use policy::{GENERATIONS, TIERS};
 pub use reader::{Document, Place, Problem, Table, TomlError, Value};
 pub use rules::{RulesFile, SourceColumn};

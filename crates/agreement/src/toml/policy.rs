@@ -228,7 +228,8 @@ fn reference_value(value: &Value<'_, '_>) -> Result<ReferenceValue, TomlError> {
 
 const KEYS: &[&str] =
     &["file", "tier", "roots", "endorsement_keys", "bank", "binaries", "reference_values", "clock", "hardware"];
-const TIERS: [(&str, Tier); 6] = [
+/// Tiers by the names that files have for them.
+pub const TIERS: [(&str, Tier); 6] = [
     (Tier::SoftwareTpm.name(), Tier::SoftwareTpm),
     (Tier::Tpm.name(), Tier::Tpm),
     (Tier::Sgx.name(), Tier::Sgx),
@@ -239,7 +240,8 @@ const TIERS: [(&str, Tier); 6] = [
 /// The platforms whose report can stand beside a TPM's quote.
 const HARDWARE: [(&str, Platform); 2] =
     [(Platform::SevSnp.name(), Platform::SevSnp), (Platform::Tdx.name(), Platform::Tdx)];
-const GENERATIONS: [(&str, Generation); 3] =
+/// AMD's generations by the names that files have for them.
+pub const GENERATIONS: [(&str, Generation); 3] =
     [("milan", Generation::Milan), ("genoa", Generation::Genoa), ("turin", Generation::Turin)];
 const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PEM_END: &str = "-----END CERTIFICATE-----";

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agreement::toml::{Document, Table, TomlError, Value};
+use agreement::toml::{Document, GENERATIONS, TIERS, Table, TomlError, Value};
 use attest::{
     Tier,
     platform::{Assurance, HardwareIds, MeasurementRule, PlatformPolicy, PlatformPolicyError},
@@ -216,16 +216,6 @@ fn minimum_tcb(table: &Table<'_, '_>) -> Result<BTreeMap<Generation, Tcb>, TomlE
 }
 
 const ASSURANCES: [&str; 5] = ["affirmed", "conditional", "out-of-date", "signature-only", "revocation-unknown"];
-const TIERS: [(&str, Tier); 6] = [
-    (Tier::SoftwareTpm.name(), Tier::SoftwareTpm),
-    (Tier::Tpm.name(), Tier::Tpm),
-    (Tier::Sgx.name(), Tier::Sgx),
-    (Tier::ConfidentialVm.name(), Tier::ConfidentialVm),
-    (Tier::AllowListed.name(), Tier::AllowListed),
-    (Tier::SeveralVendors.name(), Tier::SeveralVendors),
-];
-const GENERATIONS: [(&str, Generation); 3] =
-    [("milan", Generation::Milan), ("genoa", Generation::Genoa), ("turin", Generation::Turin)];
 const COMPONENTS: [&str; 4] = ["bootloader", "tee", "snp", "microcode"];
 const SIGNING_KEYS: [(&str, SigningKey); 2] = [("vcek", SigningKey::Vcek), ("vlek", SigningKey::Vlek)];
 
