@@ -239,11 +239,13 @@ impl Fields {
         };
         let digest = hex::decode(digest).map_err(|_| bad())?;
         let (name, more) = match template {
-            // The last fields are hexadecimal, so the name ends at the last space before them; a missing signature is an empty field.
-            "ima-sig" | "ima-sigv2" | "ima-buf" => match rest.rsplit_once(' ') {
-                Some((name, field)) if is_hexadecimal(field) => (name, vec![hex::decode(field).map_err(|_| bad())?]),
-                _ => (rest.trim_end_matches(' '), vec![Vec::new()]),
-            },
+            // The last field is hexadecimal, so the name ends at the last space before it. Without a signature it is empty, and an editor may have cut its space off.
+            "ima-sig" | "ima-sigv2" | "ima-buf" => {
+                match rest.rsplit_once(' ').map(|(name, last)| (name, hex::decode(last))) {
+                    Some((name, Ok(last))) => (name, vec![last]),
+                    _ => (rest, vec![Vec::new()]),
+                }
+            }
             _ => (rest, Vec::new()),
         };
         Fields {
@@ -350,10 +352,6 @@ fn padded(digest: &[u8], name: &str) -> Vec<u8> {
     let mut name = name.as_bytes().to_vec();
     name.resize(LEGACY_NAME, 0);
     [digest, &name].concat()
-}
-
-fn is_hexadecimal(text: &str) -> bool {
-    !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 const LIST: &str = "the measurement list";

@@ -218,6 +218,55 @@ fn d1_lengths_promise_nothing_and_fields_do_not_run_into_one_another() {
 }
 
 #[test]
+fn a_line_of_text_is_the_entry_that_its_binary_form_is() {
+    let lines = [
+        ("ima-ng", "sha256", "/usr/bin/true", ""),
+        ("ima-ng", "sha256", "/a name with spaces", ""),
+        ("ima-sig", "sha256", "/usr/bin/true", " 030204"),
+        ("ima-sig", "sha256", "/a name with spaces", " 030204"),
+        ("ima-sig", "sha256", "/a name with spaces", " "),
+        // The space before an empty signature is cut off; a name ends in a space.
+        ("ima-sig", "sha256", "/a name with spaces", ""),
+        ("ima-sig", "sha256", "/usr/bin/true", ""),
+        ("ima-sig", "sha256", "/a name ", " "),
+        ("ima-sigv2", "verity:sha256", "/usr/bin/true", " 030204"),
+        ("ima-ngv2", "ima:sha256", "/usr/bin/true", ""),
+        ("ima-buf", "sha256", "kernel's command line", " 726f6f743d"),
+    ];
+    for (template, algorithm, name, last) in lines {
+        let more = hex::decode(last.trim_start()).unwrap();
+        let more: &[&[u8]] = if template.ends_with("ng") || template.ends_with("ngv2") { &[] } else { &[&more] };
+        let data = data(&digest(algorithm.as_bytes()), &[name.as_bytes(), b"\0"].concat(), more);
+        let hash = hex::encode(HashAlgorithm::Sha1.hash(&[&data]));
+        let line = format!("10 {hash} {template} {algorithm}:{} {name}{last}\n", hex::encode([0xAB; 32]));
+        let list = MeasurementList::parse(line.as_bytes());
+        assert_eq!(list, MeasurementList::parse(&measured(HashAlgorithm::Sha1, template, &data)), "{line}");
+        let list = list.unwrap();
+        assert_eq!((list.entries()[0].name(), list.entries()[0].is_violation()), (name, false));
+        let register = HashAlgorithm::Sha256.extend(&[0; 32], &HashAlgorithm::Sha256.hash(&[&data]));
+        assert_eq!(list.check_replay(10, HashAlgorithm::Sha256, &register), Ok(()));
+        let other = Err(ImaError::Replay { pcr: 10, bank: HashAlgorithm::Sha256 });
+        assert_eq!(list.check_replay(10, HashAlgorithm::Sha256, &[0; 32]), other);
+    }
+    // A word that is no hexadecimal belongs to the name; a digest names its hash and has no more bytes than any hash.
+    let line = |said: &str| {
+        let hash = "00".repeat(20);
+        parsed(format!("10 {hash} ima-ng {said} /name\n").as_bytes())
+    };
+    assert_eq!(line(&format!("sha_3-256:{}", "ab".repeat(128))), Ok(1));
+    for said in [":abcd", "sha.256:abcd", "sha256", "sha256:abc", &format!("sha256:{}", "ab".repeat(129))] {
+        assert_eq!(line(said), Err(ImaError::Entry(1)), "{said}");
+    }
+}
+
+#[test]
+fn a_list_is_read_up_to_8_mib_and_no_further() {
+    assert_eq!(parsed(&vec![b' '; 8 << 20]), Err(ImaError::Entry(1)));
+    let refused = FormatError::TooLarge { structure: "the measurement list", size: (8 << 20) + 1, limit: 8 << 20 };
+    assert_eq!(parsed(&vec![b' '; (8 << 20) + 1]), Err(ImaError::Malformed(refused)));
+}
+
+#[test]
 fn a_name_that_the_oldest_template_would_cut_is_refused_in_both_forms() {
     // The hash is over 256 bytes: whatever follows them could be anything.
     for (size, fits) in [(255, true), (256, false), (300, false)] {
