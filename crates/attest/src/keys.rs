@@ -294,7 +294,8 @@ impl VerificationKey {
         let trim = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
         let (modulus, exponent) = (trim(modulus), trim(exponent));
         // 2048 to 8192 bits, and an odd exponent above one that fits four bytes.
-        if !(256..=1024).contains(&modulus.len()) || !(1..=4).contains(&exponent.len()) {
+        let odd = exponent.last().is_some_and(|last| last % 2 == 1) && exponent != [1];
+        if !(256..=1024).contains(&modulus.len()) || !odd || exponent.len() > 4 {
             return Err(KeyError::Kind);
         }
         Ok(VerificationKey(Kind::Rsa { modulus, exponent }))
@@ -350,17 +351,60 @@ const MAX_KEY: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic, clippy::indexing_slicing)]
     use aws_lc_rs::{
         encoding::AsDer,
         rand::SystemRandom,
         rsa::KeySize,
         signature::{
-            ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
-            RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+            ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+            ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
+            RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+            RsaEncoding, RsaKeyPair,
         },
     };
 
     use super::*;
+    use crate::cbor::Encoder;
+
+    /// The public key of a new pair: its point, and its SubjectPublicKeyInfo.
+    fn on_curve(algorithm: &'static EcdsaSigningAlgorithm) -> (Vec<u8>, Vec<u8>) {
+        let pair = EcdsaKeyPair::generate(algorithm).expect("a key");
+        let spki = pair.public_key().as_der().expect("a public key");
+        (pair.public_key().as_ref().to_vec(), spki.as_ref().to_vec())
+    }
+
+    fn ed25519() -> (Vec<u8>, Vec<u8>) {
+        let pair = Ed25519KeyPair::generate().expect("a key");
+        let spki = pair.public_key().as_der().expect("a public key");
+        (pair.public_key().as_ref().to_vec(), spki.as_ref().to_vec())
+    }
+
+    /// A COSE_Key of these numbers and strings.
+    fn cose_key(numbers: &[(i64, i64)], strings: &[(i64, &[u8])]) -> Vec<u8> {
+        // Deterministic: 1 before -1, -2, -3, -4.
+        let mut encoder = Encoder::default();
+        encoder.map(numbers.len() + strings.len());
+        for (label, number) in numbers {
+            encoder.integer(*label);
+            encoder.integer(*number);
+        }
+        for (label, string) in strings {
+            encoder.integer(*label);
+            encoder.bytes(string);
+        }
+        encoder.done()
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        let body = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    }
+
+    fn jwk(members: &[(&str, &str)]) -> Result<VerificationKey, KeyError> {
+        let members = members.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        VerificationKey::from_jwk(&serde_json::Value::Object(members))
+    }
 
     fn named(name: &str) -> Algorithm {
         Algorithm::from_jose(name).expect("a name of JOSE")
@@ -412,5 +456,146 @@ mod tests {
         let signature = pair.sign(&random, b"message").expect("a signature");
         assert_eq!(key.verify(named("ES512"), b"message", signature.as_ref()), Ok(()));
         assert_eq!(key.verify(named("ES384"), b"message", signature.as_ref()), Err(VerifyError::Mismatch));
+    }
+    #[test]
+    fn algorithms_have_ianas_numbers_in_cose() {
+        // IANA's registry "COSE Algorithms".
+        let numbered = [
+            ("ES256", -7),
+            ("ES384", -35),
+            ("ES512", -36),
+            ("PS256", -37),
+            ("PS384", -38),
+            ("PS512", -39),
+            ("EdDSA", -8),
+        ];
+        for (name, id) in numbered {
+            assert_eq!((named(name).cose(), Algorithm::from_cose(id)), (Some(id), Some(named(name))), "{name}");
+            assert_eq!(Algorithm::from_cose(-id), None);
+        }
+        for name in ["RS256", "RS384", "RS512"] {
+            assert_eq!(named(name).cose(), None);
+        }
+        // RS256, RS1, ES256K, HMAC, and what is reserved.
+        for id in [-257, -65535, -47, 5, 0] {
+            assert_eq!(Algorithm::from_cose(id), None, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_key_on_a_curve_is_the_same_in_every_form() {
+        let curves = [
+            (&ECDSA_P256_SHA256_FIXED_SIGNING, Curve::P256, 1, "P-256"),
+            (&ECDSA_P384_SHA384_FIXED_SIGNING, Curve::P384, 2, "P-384"),
+            (&ECDSA_P521_SHA512_FIXED_SIGNING, Curve::P521, 3, "P-521"),
+        ];
+        for (algorithm, curve, number, name) in curves {
+            let (point, spki) = on_curve(algorithm);
+            let key = VerificationKey(Kind::Ec(curve, point.clone()));
+            let coordinates: Vec<&[u8]> = point[1..].chunks(curve.size()).collect();
+            let [x, y] = coordinates[..] else { panic!("two coordinates") };
+            assert_eq!(VerificationKey::from_point(&point), Ok(key.clone()), "{name}");
+            assert_eq!(VerificationKey::from_spki(&spki), Ok(key.clone()), "{name}");
+            assert_eq!(VerificationKey::from_spki(pem("PUBLIC KEY", &spki).as_bytes()), Ok(key.clone()), "{name}");
+            let cose = |numbers: &[(i64, i64)], strings: &[(i64, &[u8])]| {
+                VerificationKey::from_cose_key(&cose_key(numbers, strings))
+            };
+            assert_eq!(cose(&[(1, 2), (-1, number)], &[(-2, x), (-3, y)]), Ok(key.clone()), "{name}");
+            let encoded = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
+            let members = [("kty", "EC"), ("crv", name), ("x", &encoded[0]), ("y", &encoded[1])];
+            assert_eq!(jwk(&members), Ok(key.clone()), "{name}");
+            assert_eq!(key.is_p384(), curve == Curve::P384);
+            // A coordinate of another size, a private part, a part that is missing, and other kinds.
+            for short in [[&x[1..], y], [x, &y[1..]]] {
+                assert_eq!(cose(&[(1, 2), (-1, number)], &[(-2, short[0]), (-3, short[1])]), Err(KeyError::Malformed));
+            }
+            assert_eq!(cose(&[(1, 2), (-1, number)], &[(-2, x), (-3, y), (-4, &[7])]), Err(KeyError::Private));
+            assert_eq!(cose(&[(1, 2), (-1, number)], &[(-2, x)]), Err(KeyError::Malformed));
+            assert_eq!(cose(&[(1, 2), (-1, 8)], &[(-2, x), (-3, y)]), Err(KeyError::Kind));
+            assert_eq!(cose(&[(1, 3), (-1, number)], &[(-2, x), (-3, y)]), Err(KeyError::Kind));
+            assert_eq!(jwk(&members[..3]), Err(KeyError::Malformed));
+            for part in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+                assert_eq!(jwk(&[&members[..], &[(part, "AA")]].concat()), Err(KeyError::Private), "{part}");
+            }
+            let compressed = [&[2 + y[curve.size() - 1] % 2], x].concat();
+            assert!(VerificationKey::from_point(&compressed).is_err());
+            assert_eq!(VerificationKey::from_point(&[&[2], &point[1..]].concat()), Err(KeyError::Malformed));
+        }
+        let (point, spki) = on_curve(&ECDSA_P256K1_SHA256_FIXED_SIGNING);
+        assert_eq!(VerificationKey::from_spki(&spki), Err(KeyError::Kind));
+        let encoded = URL_SAFE_NO_PAD.encode(&point[1..33]);
+        assert_eq!(jwk(&[("kty", "EC"), ("crv", "secp256k1"), ("x", &encoded), ("y", &encoded)]), Err(KeyError::Kind));
+    }
+
+    #[test]
+    fn a_key_of_ed25519_is_the_same_in_every_form() {
+        let (public, spki) = ed25519();
+        let key = VerificationKey(Kind::Ed25519(public.clone()));
+        assert_eq!(VerificationKey::from_spki(&spki), Ok(key.clone()));
+        let cose = |curve: i64, public: &[u8]| {
+            VerificationKey::from_cose_key(&cose_key(&[(1, 1), (-1, curve)], &[(-2, public)]))
+        };
+        assert_eq!(cose(6, &public), Ok(key.clone()));
+        let of_jwk =
+            |curve: &str, public: &[u8]| jwk(&[("kty", "OKP"), ("crv", curve), ("x", &URL_SAFE_NO_PAD.encode(public))]);
+        assert_eq!(of_jwk("Ed25519", &public), Ok(key));
+        for other in [&public[1..], &[&public[..], &[0]].concat()] {
+            assert_eq!(cose(6, other), Err(KeyError::Malformed));
+            assert_eq!(of_jwk("Ed25519", other), Err(KeyError::Malformed));
+        }
+        // X25519 and Ed448.
+        for (curve, name) in [(4, "X25519"), (7, "Ed448")] {
+            assert_eq!(cose(curve, &public), Err(KeyError::Kind));
+            assert_eq!(of_jwk(name, &public), Err(KeyError::Kind));
+        }
+        assert_eq!(jwk(&[("kty", "oct"), ("x", "AA")]), Err(KeyError::Kind));
+    }
+
+    #[test]
+    fn a_public_key_is_one_object_of_bounded_size() {
+        let (_, spki) = on_curve(&ECDSA_P256_SHA256_FIXED_SIGNING);
+        let good = pem("PUBLIC KEY", &spki);
+        let of = |bytes: &[u8]| VerificationKey::from_spki(bytes).map(|_| ());
+        assert_eq!(of(format!("{good}\n \n").as_bytes()), Ok(()));
+        assert_eq!(of(format!("{good}{good}").as_bytes()), Err(KeyError::Malformed));
+        assert_eq!(of(pem("EC PRIVATE KEY", &spki).as_bytes()), Err(KeyError::Malformed));
+        assert_eq!(of(pem("CERTIFICATE", &spki).as_bytes()), Err(KeyError::Malformed));
+        assert_eq!(of(&[&spki[..], &[0]].concat()), Err(KeyError::Malformed));
+        let padded = |size: usize| good.clone() + &" ".repeat(size - good.len());
+        assert_eq!(of(padded(16 << 10).as_bytes()), Ok(()));
+        for more in [1, 2] {
+            assert_eq!(of(padded((16 << 10) + more).as_bytes()), Err(KeyError::Malformed));
+        }
+        // A part of a JWK is bounded before it is decoded.
+        let modulus = |characters: usize| jwk(&[("kty", "RSA"), ("n", &"A".repeat(characters)), ("e", "AQAB")]);
+        assert_eq!(modulus(16 << 10), Err(KeyError::Kind));
+        for more in [4, 8] {
+            assert_eq!(modulus((16 << 10) + more), Err(KeyError::Malformed));
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_has_2048_to_8192_bits() {
+        let of = |modulus: &[u8], exponent: &[u8]| {
+            let [n, e] = [modulus, exponent].map(|number| URL_SAFE_NO_PAD.encode(number));
+            jwk(&[("kty", "RSA"), ("n", &n), ("e", &e)])
+        };
+        let usual = [1, 0, 1];
+        let key = |modulus: &[u8], exponent: &[u8]| {
+            Ok(VerificationKey(Kind::Rsa { modulus: modulus.to_vec(), exponent: exponent.to_vec() }))
+        };
+        for size in [256, 257, 1024] {
+            assert_eq!(of(&vec![0xC3; size], &usual), key(&vec![0xC3; size], &usual), "{size}");
+            // Zeros before a number change nothing.
+            assert_eq!(of(&[&[0, 0][..], &vec![0xC3; size]].concat(), &[0, 1, 0, 1]), key(&vec![0xC3; size], &usual));
+        }
+        for size in [0, 255, 1025] {
+            assert_eq!(of(&vec![0xC3; size], &usual), Err(KeyError::Kind), "{size}");
+        }
+        assert_eq!(of(&[0xC3; 256], &[3]), key(&[0xC3; 256], &[3]));
+        assert_eq!(of(&[0xC3; 256], &[1, 0, 0, 1]), key(&[0xC3; 256], &[1, 0, 0, 1]));
+        for exponent in [&[][..], &[0], &[1], &[2], &[1, 0], &[1, 0, 0, 0, 1]] {
+            assert_eq!(of(&[0xC3; 256], exponent), Err(KeyError::Kind), "{exponent:?}");
+        }
     }
 }
