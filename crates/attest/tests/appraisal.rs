@@ -700,6 +700,9 @@ fn a_policy_whose_parts_do_not_fit_is_no_policy() {
     reference(&mut document, 8, &"00".repeat(32));
     assert_eq!(AppraisalPolicy::new(document), Err(PolicyError::Register(8)));
     let mut document = Room::new().policy;
+    reference(&mut document, 23, &"00".repeat(32));
+    assert!(AppraisalPolicy::new(document).is_ok());
+    let mut document = Room::new().policy;
     reference(&mut document, 24, &"00".repeat(32));
     assert_eq!(AppraisalPolicy::new(document), Err(PolicyError::Register(24)));
     let mut document = Room::new().policy;

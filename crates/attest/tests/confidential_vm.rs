@@ -56,6 +56,30 @@ fn hardware_that_is_asked_for_must_be_there_and_other_hardware_must_not() {
     assert_eq!(AppraisalPolicy::new(room.policy.clone()), Err(PolicyError::Anchor(Platform::SevSnp)));
 }
 
+#[test]
+fn what_is_asked_beyond_the_default_is_written_and_read_again() {
+    let plain = HardwareRule {
+        anchors: Anchors::Makers,
+        policy: PlatformPolicy {
+            tier_floor: Tier::ConfidentialVm,
+            admits: BTreeSet::from(["affirmed".to_owned()]),
+            hardware: HardwareIds::Any,
+            measurements: BTreeMap::new(),
+        },
+        snp: attest::snp::SnpPolicy::default(),
+        evaluation_floor: 0,
+    };
+    let strict = attest::snp::SnpPolicy { generations: [Generation::Turin].into(), ..plain.snp.clone() };
+    let written = |rule: &HardwareRule| {
+        let value = serde_json::to_value(rule).unwrap();
+        assert_eq!(serde_json::from_value::<HardwareRule>(value.clone()).unwrap(), *rule);
+        (value.get("snp").is_some(), value.get("evaluation_floor").cloned())
+    };
+    assert_eq!(written(&plain), (false, None));
+    assert_eq!(written(&HardwareRule { evaluation_floor: 18, ..plain.clone() }), (false, Some(18.into())));
+    assert_eq!(written(&HardwareRule { snp: strict, ..plain }), (true, None));
+}
+
 /// A worker inside SEV-SNP: a TPM in software that nobody lists, and the chip's report on the same exchange. The authority is the test's own, and
 /// so could be anybody's: the tier stays that of software.
 #[test]

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use attest::{
-    Evidence, HashAlgorithm,
+    Evidence, FormatError, HashAlgorithm,
     binding::{BindingParts, ChannelKeys, EXPORTER_LABEL, Purpose},
-    event_log::{EventLog, ReplayError},
+    event_log::{EventLog, LogFormat, MAX_LOG, ReplayError},
     events::{Event, RoleName},
     tpm::{Quote, Signature, TpmName, TpmPublic},
 };
@@ -101,6 +101,8 @@ fn names_of_roles_are_plain() {
     for bad in ["", "Worker", "a b", "wörker", "sha256:", &"a".repeat(33)] {
         assert!(RoleName::try_from(bad).is_err(), "{bad}");
     }
+    let role = RoleName::try_from("worker-2").unwrap();
+    assert_eq!((role.as_str(), String::from(role.clone())), ("worker-2", "worker-2".to_owned()));
 }
 
 #[test]
@@ -130,6 +132,50 @@ fn the_locality_of_the_start_is_told_once_and_first() {
     assert_eq!(replay(&[&event(u32::MAX, 3, b"note")]).unwrap().len(), 0);
     let log = EventLog::new(&[HashAlgorithm::Sha256]);
     assert_eq!(log.replay(HashAlgorithm::Sha384), Err(ReplayError::Bank(HashAlgorithm::Sha384)));
+}
+
+#[test]
+fn the_first_event_of_a_log_says_which_format_it_has() {
+    let entry = |pcr: u32, kind: u32, data: &[u8]| {
+        let head = [pcr.to_le_bytes(), kind.to_le_bytes()].concat();
+        [&head[..], &[0; 20], &(data.len() as u32).to_le_bytes(), data].concat()
+    };
+    let header = EventLog::new(&[HashAlgorithm::Sha256]).encode().split_off(32);
+    let format = |bytes: &[u8]| EventLog::parse(bytes).map(|log| log.format());
+    assert_eq!(format(&entry(0, 3, &header)), Ok(LogFormat::CryptoAgile));
+    // A note that is no header, and the header's bytes as another type's data, are events of the older format.
+    assert_eq!(format(&entry(0, 3, b"note")), Ok(LogFormat::LegacySha1));
+    assert_eq!(format(&entry(0, 8, &header)), Ok(LogFormat::LegacySha1));
+    let refused =
+        |field: &'static str, value: u64| Err(FormatError::Value { structure: "the event log", field, value });
+    assert_eq!(format(&entry(1, 3, &header)), refused("register of the first event", 1));
+    // An area has no older format; its header may be in register 1.
+    let area = |bytes: &[u8]| EventLog::parse_area(bytes).map(|log| log.format());
+    assert_eq!(area(&entry(0, 3, &header)), Ok(LogFormat::CryptoAgile));
+    assert_eq!(area(&entry(1, 3, &header)), Ok(LogFormat::CryptoAgile));
+    assert_eq!(area(&entry(2, 3, &header)), refused("register of the first event", 2));
+    assert_eq!(area(&entry(0, 3, b"note")), refused("type of the first event", 3));
+    assert_eq!(area(&entry(0, 8, &header)), refused("type of the first event", 8));
+}
+
+#[test]
+fn a_log_is_read_up_to_4_mib_and_no_further() {
+    // One event of the older format, which takes up the whole.
+    let sized = |size: usize| {
+        [&[0; 4][..], &8_u32.to_le_bytes(), &[0; 20], &(size as u32 - 32).to_le_bytes(), &vec![7; size - 32]].concat()
+    };
+    assert!(EventLog::parse(&sized(MAX_LOG)).is_ok());
+    let padded = |size: usize| {
+        let mut area = EventLog::new(&[HashAlgorithm::Sha256]).encode();
+        area.resize(size, 0xFF);
+        area
+    };
+    assert!(EventLog::parse_area(&padded(MAX_LOG)).is_ok());
+    for size in [MAX_LOG + 1, MAX_LOG + 2] {
+        let refused = Err(FormatError::TooLarge { structure: "the event log", size, limit: 4 << 20 });
+        assert_eq!(EventLog::parse(&sized(size)), refused);
+        assert_eq!(EventLog::parse_area(&padded(size)), refused);
+    }
 }
 
 proptest! {

@@ -62,6 +62,7 @@ fn a_whole_hierarchy_holds_and_tells_what_it_is() {
     assert_eq!(td.bound(), [0xDA; 64]);
     assert_eq!(td.register("mrtd"), Some(&[0xE2; 48][..]));
     assert_eq!((td.claim("tdx_module"), td.claim("tcb_status")), (Some("TDX_01"), Some("UpToDate")));
+    assert_eq!((td.claim("quote_version"), td.claim("att_key_type")), (Some("4"), Some("2")));
     assert_eq!(td.steps().iter().map(|step| step.number).collect::<Vec<_>>(), (1..=13).collect::<Vec<_>>());
     let enclave = sgx_with(|_| ()).unwrap();
     assert_eq!((enclave.platform(), enclave.tier()), (Platform::Sgx, Tier::Sgx));
@@ -249,6 +250,7 @@ fn t5_collateral_of_another_time_or_evaluation_is_refused() {
     let at = |time: &str| tdx_with(|world| world.now = time.parse().unwrap()).map(|genuine| genuine.assurance());
     assert_eq!(at("2026-02-01T00:00:00Z"), Ok(Assurance::Affirmed));
     assert_eq!(at("2026-02-01T00:00:01Z"), Err(IntelError::DocumentExpired(Document::TcbInfo)));
+    assert_eq!(at("2026-01-01T00:00:00Z"), Ok(Assurance::Affirmed));
     assert_eq!(at("2025-12-31T23:59:59Z"), Err(IntelError::DocumentNotYetValid(Document::TcbInfo)));
     let identity = |field: &str, time: &str| tdx_with(|world| world.qe_identity[field] = json!(time)).err();
     let expired = IntelError::DocumentExpired(Document::QeIdentity);
@@ -267,6 +269,17 @@ fn t5_collateral_of_another_time_or_evaluation_is_refused() {
         world.tcb_info["tcbEvaluationDataNumber"] = json!(19);
     });
     assert_eq!(identity.err(), Some(older(Document::QeIdentity)));
+}
+
+#[test]
+fn documents_are_read_up_to_512_kib_and_no_further() {
+    let padded = |size: usize| {
+        made_with(|made| made.tcb_info.as_mut().unwrap().resize(size, b' ')).map(|genuine| genuine.assurance())
+    };
+    assert_eq!(padded(512 << 10), Ok(Assurance::Affirmed));
+    for more in [1, 2] {
+        assert_eq!(padded((512 << 10) + more), Err(IntelError::DocumentMalformed(Document::TcbInfo)));
+    }
 }
 
 #[test]
@@ -549,6 +562,64 @@ fn a2_cut_anywhere_or_followed_by_anything_but_zeros_a_quote_is_refused() {
             }
         }
     }
+}
+
+/// A quote of the fifth version, which says the kind and size of its body, under a hierarchy of this platform.
+fn fifth(sgx: bool, tee: u32, kind: u16, size: Option<u32>, body: &[u8]) -> Result<Genuine, IntelError> {
+    let mut world = if sgx { World::sgx() } else { World::tdx() };
+    world.header[..2].copy_from_slice(&5_u16.to_le_bytes());
+    world.header[4..8].copy_from_slice(&tee.to_le_bytes());
+    let said = size.unwrap_or(body.len() as u32);
+    world.body = [&kind.to_le_bytes()[..], &said.to_le_bytes(), body].concat();
+    // Of this version the quoting enclave's report is wrapped on SGX, too.
+    world.sgx = false;
+    let made = world.make();
+    let examine = if sgx { sgx::examine } else { tdx::examine };
+    examine(&made.quote, &made.endorsements(), &made.anchors, &made.rules, made.now)
+}
+
+#[test]
+fn a_quote_of_the_fifth_version_says_what_its_body_is() {
+    let (enclave, domain) = (World::sgx().body, World::tdx().body);
+    let longer = [&domain[..], &[9; 64]].concat();
+    let found = |sgx, tee, kind, body| fifth(sgx, tee, kind, None, body).map(|genuine| genuine.assurance());
+    assert_eq!(found(true, 0, 1, &enclave), Ok(Assurance::Affirmed));
+    assert_eq!(found(false, 0x81, 2, &domain), Ok(Assurance::Affirmed));
+    assert_eq!(found(false, 0x81, 3, &longer), Ok(Assurance::Affirmed));
+    let refused = |field: &'static str, value: u64| {
+        Some(IntelError::Malformed(FormatError::Value { structure: "quote", field, value }))
+    };
+    for (tee, kind, body) in
+        [(0, 2, &domain), (0, 3, &longer), (0x81, 1, &enclave), (0x81, 0, &domain), (0x81, 4, &longer)]
+    {
+        assert_eq!(fifth(tee == 0, tee, kind, None, body).err(), refused("body type", kind.into()));
+    }
+    for (tee, kind, body) in [(0, 1, &enclave), (0x81, 2, &domain), (0x81, 3, &longer)] {
+        for size in [body.len() as u32 - 1, body.len() as u32 + 1] {
+            assert_eq!(fifth(tee == 0, tee, kind, Some(size), body).err(), refused("body size", size.into()));
+        }
+    }
+    assert_eq!(fifth(false, 0x82, 2, None, &domain).err(), refused("tee type", 0x82));
+}
+
+#[test]
+fn a_quote_is_read_up_to_64_kib_and_what_is_reserved_in_it_is_zero() {
+    let made = World::tdx().make();
+    let padded = |size: usize| {
+        let mut quote = made.quote.clone();
+        quote.resize(size, 0);
+        Quote::parse(&quote).map(|quote| quote.padding)
+    };
+    assert_eq!(padded(64 << 10), Ok((64 << 10) - made.quote.len()));
+    for size in [(64 << 10) + 1, (64 << 10) + 2] {
+        let refused = FormatError::TooLarge { structure: "quote", size, limit: 64 << 10 };
+        assert_eq!(padded(size), Err(IntelError::Malformed(refused)));
+    }
+    // In the third version two security versions stand there.
+    let reserved = |world: &mut World| world.header[8..12].copy_from_slice(&7_u32.to_le_bytes());
+    assert_eq!(sgx_with(reserved).map(|genuine| genuine.assurance()), Ok(Assurance::Affirmed));
+    let refused = FormatError::Value { structure: "quote", field: "reserved", value: 7 };
+    assert_eq!(tdx_with(reserved).err(), Some(IntelError::Malformed(refused)));
 }
 
 #[test]

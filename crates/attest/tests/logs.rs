@@ -291,6 +291,24 @@ fn a_bank_of_an_unknown_hash_has_the_size_of_a_hash() {
 }
 
 #[test]
+fn a_log_has_up_to_eight_banks() {
+    let log = |count: u32| {
+        let banks = (0..count).flat_map(|bank| [bank as u8, 0x7f, 32, 0]);
+        let head = b"Spec ID Event03\0\0\0\0\0\x00\x02\x00\x02".iter().copied();
+        let header: Vec<u8> = head.chain(count.to_le_bytes()).chain(banks).chain([0]).collect();
+        let length = (header.len() as u32).to_le_bytes();
+        EventLog::parse(&[&0_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), &[0; 20], &length, &header].concat())
+    };
+    for count in [1, 8] {
+        assert!(log(count).is_ok(), "{count}");
+    }
+    for count in [0, 9, 10] {
+        let (structure, field) = ("the header of the event log", "number of algorithms");
+        assert_eq!(log(count), Err(FormatError::Value { structure, field, value: count.into() }));
+    }
+}
+
+#[test]
 fn hostile_lists_are_no_logs() {
     for bytes in [&b"[{}]"[..], b"[1]", b"[", b"[[[[", b" [\"x\"]"] {
         assert_eq!(CcEventLog::parse(bytes), Err(CcelError::Json));
@@ -303,6 +321,18 @@ fn hostile_lists_are_no_logs() {
     assert_eq!(held(&[beyond]), Err(CcelError::Register { index: 0, register: 4 }));
     let twice = br#"[{"imr":3,"imr":3,"event_type":4,"digest":"","event":"","event_payload":""}]"#;
     assert_eq!(CcEventLog::parse(twice), Err(CcelError::Json));
+}
+
+#[test]
+fn data_of_four_types_is_what_their_digest_is_of() {
+    let with = |kind: u32, measured: &[u8]| held(&[listed(1, kind, &BANK.hash(&[measured]), "", b"data")]);
+    // EV_SEPARATOR, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EFI_GPT_EVENT, EV_EFI_ACTION.
+    for kind in [0x0000_0004, 0x8000_0001, 0x8000_0006, 0x8000_0007] {
+        assert_eq!(with(kind, b"data"), Ok(()));
+        assert_eq!(with(kind, b"other"), Err(CcelError::Data { index: 0, rtmr: 1 }), "{kind:#x}");
+    }
+    // What was loaded is measured as an image and not as its event's data.
+    assert_eq!(with(0x8000_0003, b"other"), Ok(()));
 }
 
 #[test]

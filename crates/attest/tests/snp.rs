@@ -13,8 +13,8 @@ use attest::{
     platform::{HardwareIds, Platform, PlatformPolicy, Refusal, Unfit},
     snp::{
         Generation::{self, Genoa, Milan, Turin},
-        SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit, Tcb, anchors, examine, examine_authorities,
-        examine_key,
+        Report, SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, SnpUnfit, Tcb, anchors, claimed_generation,
+        examine, examine_authorities, examine_key,
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -627,4 +627,20 @@ fn keys_and_authorities_are_examined_without_a_report_too() {
     let list = |revoked: bool| scene.amd.list(revoked, (2026, 2027));
     assert_eq!(examine_authorities(&chain, Some(&list(false)), &roots, now()), Ok(()));
     assert_eq!(examine_authorities(&chain, Some(&list(true)), &roots, now()), Err(SnpError::Revoked));
+}
+
+#[test]
+fn a_reports_generation_is_looked_for_in_its_key_and_then_in_itself() {
+    for generation in [Milan, Genoa, Turin] {
+        let scene = Scene::new(generation);
+        let report = Report::parse(&scene.report).unwrap();
+        assert_eq!(claimed_generation(&report, Some(&scene.key.certificate)), Some(generation));
+        // Before the third version a report does not say.
+        let said = (generation != Milan).then_some(generation);
+        assert_eq!(claimed_generation(&report, None), said);
+        // What is given as its key is the only thing asked, one certificate, of a key of AMD's.
+        for other in [&[][..], b"no certificate", &scene.amd.root(), &scene.key.certificate.repeat(2)] {
+            assert_eq!(claimed_generation(&report, Some(other)), None);
+        }
+    }
 }

@@ -211,7 +211,9 @@ fn what_this_program_issues_is_an_ear_to_others() {
     assert_eq!(read.status(), Status::Affirming);
     let cpu = &read.ear().submodules["cpu0"];
     assert_eq!(cpu.extensions["ear.veraison.annotated-evidence"], evidence);
-    assert_eq!(cpu.vector.unwrap().hardware, Some(2));
+    let vector = cpu.vector.unwrap();
+    assert_eq!((vector.instance_identity, vector.hardware, vector.runtime_opaque), (Some(2), Some(2), Some(2)));
+    assert_eq!((vector.configuration, vector.executables), (Some(0), Some(0)));
     assert!(read.take("broker", |id| id == "1").is_ok());
 }
 
@@ -490,7 +492,7 @@ fn a_token_is_of_its_time() {
     let precise = with("exp", json!(1_780_272_000.9));
     assert_eq!((judged(&precise, NOW - 1), judged(&precise, NOW)), (Ok(()), Err(TokenError::Expired)));
     for name in ["exp", "nbf", "iat"] {
-        for odd in [json!("1780272000"), json!(1e300), json!(null), json!([NOW]), json!(u64::MAX)] {
+        for odd in [json!("1780272000"), json!(1e300), json!(9.0e15), json!(null), json!([NOW]), json!(u64::MAX)] {
             assert_eq!(judged(&with(name, odd.clone()), NOW), Err(TokenError::Claim(name)), "{odd}");
         }
     }
@@ -550,6 +552,11 @@ fn claims_that_are_missing_or_of_another_kind_are_named() {
             assert_eq!(judged(&with(name, odd)), TokenError::Claim(name));
         }
     }
+    for name in ["aud", "eat_nonce"] {
+        for odd in [json!([""]), json!([1]), json!(["a", "b"])] {
+            assert_eq!(judged(&with(name, odd)), TokenError::Claim(name));
+        }
+    }
     assert_eq!(judged(&with("submods", json!({}))), TokenError::Missing("submods"));
     assert_eq!(judged(&with("submods", json!({ "cpu0": 1 }))), TokenError::Claim("submods"));
     assert_eq!(judged(&with("submods", json!({ "cpu0": {} }))), TokenError::Missing("ear.status"));
@@ -599,6 +606,19 @@ fn claims_of_a_cwt_that_are_missing_or_of_another_kind_are_named() {
         odd.push((label, cbor::array(&[])));
         assert_eq!(judged(&odd), Err(TokenError::Claim(name)));
     }
+    // A key to confirm is of a kind and a curve that are known.
+    let confirmed = |key: &[(i64, Vec<u8>)]| {
+        let mut fields = fields();
+        fields.push((8, cbor::labelled(&[(1, cbor::labelled(key))])));
+        judged(&fields)
+    };
+    let okp = |curve: i64| confirmed(&[(1, cbor::int(1)), (-1, cbor::int(curve)), (-2, cbor::bytes(&[1]))]);
+    assert_eq!((okp(6), okp(4)), (Ok(Status::Affirming), Err(TokenError::Claim("cnf"))));
+    let ec = |curve: i64| {
+        confirmed(&[(1, cbor::int(2)), (-1, cbor::int(curve)), (-2, cbor::bytes(&[1])), (-3, cbor::bytes(&[2]))])
+    };
+    assert_eq!((ec(1), ec(8)), (Ok(Status::Affirming), Err(TokenError::Claim("cnf"))));
+    assert_eq!(confirmed(&[(1, cbor::int(4)), (-1, cbor::bytes(&[1]))]), Err(TokenError::Claim("cnf")));
     let changed = |label: i64, value: Vec<u8>| {
         let mut part = appraisal();
         part.retain(|(known, _)| *known != label);
@@ -660,14 +680,15 @@ fn a_key_to_confirm_is_written_in_cose_or_not_at_all() {
 fn a_token_that_is_no_ear_is_shown_and_proves_what_its_signer_says() {
     let pair = p256();
     let keys = [named("a", &pair)];
+    let odd = json!([1, true, null]);
     let text =
-        token(&json!({ "alg": "ES256", "kid": "a" }), &json!({ "iat": NOW, "x": [1] }), |message| sign(&pair, message));
+        token(&json!({ "alg": "ES256", "kid": "a" }), &json!({ "iat": NOW, "x": odd }), |message| sign(&pair, message));
     let shown = Unverified::parse(&text).unwrap();
     assert_eq!(shown.header()["kid"], "a");
     assert_eq!(shown.claims()["iat"], NOW);
     let read = shown.verify(&keys, now()).unwrap();
     assert_eq!((read.key_id(), read.algorithm()), (Some("a"), Algorithm::Es256));
-    assert_eq!(read.claims()["x"], json!([1]));
+    assert_eq!(read.claims()["x"], odd);
     assert_eq!(refused(&text, &keys), TokenError::Missing("submods"));
     let over = token(&json!({ "alg": "ES256" }), &json!({ "exp": NOW }), |message| sign(&pair, message));
     assert_eq!(Unverified::parse(&over).unwrap().verify(&keys, now()).unwrap_err(), TokenError::Expired);

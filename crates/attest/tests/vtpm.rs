@@ -6,9 +6,9 @@ mod corpus;
 use std::collections::BTreeMap;
 
 use attest::{
-    HashAlgorithm, PcrValue,
+    FormatError, HashAlgorithm, PcrValue,
     azure::{AzureError, HclReport, SnpEndorsements, examine_snp, examine_tdx},
-    certificate::Certificate,
+    certificate::{Certificate, TrustAnchor},
     gcp::{self, GcpError},
     intel::{IntelEndorsements, Revocation, Rules},
     platform::{Genuine, Platform, Refusal as _},
@@ -277,6 +277,21 @@ impl Google {
 }
 
 #[test]
+fn a_report_is_padded_with_zeros_up_to_64_kib_and_no_further() {
+    let Some(azure) = Azure::of("azure-snp-vtpm/trustee-evidence-v1") else { return };
+    let padded = |size: usize| {
+        let mut report = azure.report.clone();
+        report.resize(size, 0);
+        HclReport::parse(&report).map(|report| report.kind)
+    };
+    assert!(padded(64 << 10).is_ok());
+    for size in [(64 << 10) + 1, (64 << 10) + 2] {
+        let refused = padded(size).unwrap_err();
+        assert!(matches!(refused, AzureError::Malformed(FormatError::TooLarge { size: found, .. }) if found == size));
+    }
+}
+
+#[test]
 fn a1_every_bit_of_a_google_machines_quote_counts() {
     let Some(google) = Google::new() else { return };
     assert_eq!(google.examine().unwrap().platform(), Platform::GcpVtpm);
@@ -314,6 +329,33 @@ fn googles_word_is_needed_for_this_very_key() {
     let pem = String::from_utf8(google.chain.clone()).unwrap();
     let above = pem.find("-----END CERTIFICATE-----").unwrap() + 25;
     assert_eq!(gcp::certified_key(&pem.as_bytes()[above..], &anchors, google.case.now()), Err(GcpError::NotAnInstance));
+}
+
+#[test]
+fn a_machines_key_signs_and_its_certificate_names_the_instance() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = params.self_signed(&key).unwrap().der().to_vec();
+    let issuer = rcgen::Issuer::new(params, key);
+    let anchors = [TrustAnchor::pin(&root).unwrap()];
+    let certified = |usage: rcgen::KeyUsagePurpose, of_instance: bool| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.key_usages = vec![usage];
+        if of_instance {
+            let id = [1, 3, 6, 1, 4, 1, 11129, 2, 1, 21];
+            params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&id, vec![0x30, 0]));
+        }
+        let leaf = params.signed_by(&key, &issuer).unwrap().der().to_vec();
+        let expected = PublicKey::from_spki(&rcgen::PublicKeyData::subject_public_key_info(&key)).unwrap();
+        gcp::certified_key(&leaf, &anchors, "2026-11-21T12:00:00Z".parse().unwrap()).map(|key| key == expected)
+    };
+    let (signs, agrees) = (rcgen::KeyUsagePurpose::DigitalSignature, rcgen::KeyUsagePurpose::KeyAgreement);
+    assert_eq!(certified(signs, true), Ok(true));
+    for (usage, of_instance) in [(signs, false), (agrees, true), (agrees, false)] {
+        assert_eq!(certified(usage, of_instance), Err(GcpError::NotAnInstance), "{usage:?} {of_instance}");
+    }
 }
 
 #[test]

@@ -149,3 +149,91 @@ fn one_is_read_up_to_its_limit_and_no_further() {
     assert!(matches!(SignedCorim::open(&vec![0; MAX], &[]), Err(CorimError::Envelope(_))));
     assert_eq!(SignedCorim::open(&vec![0; MAX + 1], &[]), Err(CorimError::TooLarge(MAX + 1)));
 }
+
+/// A triple of a class and one measurement: the key as it is written, the name, one digest of SHA-256.
+fn reference(class: &dyn Fn(&mut Encoder), key: &dyn Fn(&mut Encoder), name: Option<&str>, digest: &[u8]) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    encoder.array(2);
+    encoder.map(1);
+    encoder.integer(0);
+    class(&mut encoder);
+    encoder.array(1);
+    encoder.map(2);
+    encoder.integer(0);
+    key(&mut encoder);
+    encoder.integer(1);
+    encoder.map(1 + usize::from(name.is_some()));
+    encoder.integer(2);
+    encoder.array(1);
+    encoder.array(2);
+    encoder.integer(1);
+    encoder.bytes(digest);
+    if let Some(name) = name {
+        encoder.integer(11);
+        encoder.text(name);
+    }
+    encoder.done()
+}
+
+/// A class-map with an id.
+fn class_of(id: impl Fn(&mut Encoder)) -> impl Fn(&mut Encoder) {
+    move |encoder| {
+        encoder.map(1);
+        encoder.integer(0);
+        id(encoder);
+    }
+}
+
+#[test]
+fn reference_values_are_told_apart_by_their_class_and_named_by_name_or_key() {
+    let tagged = class_of(|encoder| {
+        encoder.tag(560);
+        encoder.bytes(&[0xab, 0x01]);
+    });
+    let other = class_of(|encoder| encoder.text("other"));
+    let component = |tag: u64| {
+        move |encoder: &mut Encoder| {
+            encoder.tag(tag);
+            encoder.map(2);
+            encoder.integer(1);
+            encoder.text("BL");
+            encoder.integer(4);
+            encoder.text("2.1");
+        }
+    };
+    let triples = [
+        reference(&tagged, &|encoder| encoder.integer(7), None, &[1]),
+        reference(&tagged, &|encoder| encoder.integer(7), None, &[2]),
+        reference(&tagged, &|encoder| encoder.integer(8), Some("kernel"), &[3]),
+        reference(&tagged, &component(601), None, &[4]),
+        reference(&tagged, &|encoder| encoder.bytes(&[0xcd]), None, &[5]),
+        // A map under another tag is no name, and a measurement without a name is in no Reference Value.
+        reference(&tagged, &component(602), None, &[6]),
+        reference(&other, &|encoder| encoder.integer(7), None, &[7]),
+    ];
+    let corim = CurrentCorim { corim: UnsignedCorim::parse(&corim(&[comid(0, &triples)])).unwrap() };
+    let expected = |values: &[(&str, &[&str])]| -> BTreeMap<String, BTreeSet<String>> {
+        let owned = |digests: &[&str]| digests.iter().map(|digest| (*digest).to_owned()).collect();
+        values.iter().map(|(name, digests)| ((*name).to_owned(), owned(digests))).collect()
+    };
+    let of_class = [("7", &["01", "02"][..]), ("kernel", &["03"]), ("BL", &["04"]), ("cd", &["05"])];
+    assert_eq!(corim.reference_values_of("ab01"), expected(&of_class));
+    assert_eq!(corim.reference_values_of("other"), expected(&[("7", &["07"])]));
+    assert_eq!(corim.reference_values_of(""), BTreeMap::new());
+}
+
+#[test]
+fn a_class_is_a_map_and_its_id_may_be_missing() {
+    let key = |encoder: &mut Encoder| encoder.integer(7);
+    let classes = |class: &dyn Fn(&mut Encoder)| {
+        let parsed = UnsignedCorim::parse(&corim(&[comid(0, &[reference(class, &key, None, &[1])])]));
+        parsed.map(|corim| corim.references.into_iter().map(|triple| triple.class).collect::<Vec<_>>())
+    };
+    assert_eq!(classes(&class_of(|encoder| encoder.integer(300))), Ok(vec![Some("300".to_owned())]));
+    assert_eq!(classes(&|encoder| encoder.map(0)), Ok(vec![Some(String::new())]));
+    assert_eq!(classes(&|encoder| encoder.text("class")), Err(CorimError::Member("class")));
+    assert_eq!(
+        UnsignedCorim::parse(&small()).unwrap().references.first().map(|triple| triple.class.clone()),
+        Some(None)
+    );
+}

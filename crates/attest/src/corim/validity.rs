@@ -160,7 +160,11 @@ mod tests {
             assert_eq!(at(with(None, Some((200, 300))), 250), Ok(()));
             assert_eq!(at(with(None, Some((200, 300))), 301), expired(300));
         }
-        assert_eq!(at(signed(Some((100, 300)), None, None), 250), Ok(()));
+        // Both ends belong to the span.
+        for now in [100, 250, 300] {
+            assert_eq!(at(signed(Some((100, 300)), None, None), now), Ok(()));
+        }
+        assert_eq!(at(signed(Some((100, 300)), None, None), 99), Err(CorimError::NotYetValid(second(100))));
         assert_eq!(at(signed(None, None, None), 250), Err(CorimError::NoValidity));
         assert_eq!(at(signed(None, Some((0, 900)), Some((0, 300))), 301), expired(300));
     }

@@ -44,3 +44,41 @@ const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
 const MAX_CHAIN_BYTES: usize = 64 * 1024;
 const MAX_CERTIFICATES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+
+    fn certificates(count: usize) -> Vec<u8> {
+        let body = STANDARD.encode(b"a certificate");
+        let one = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        one.repeat(count).into_bytes()
+    }
+
+    #[test]
+    fn a_chain_has_one_to_four_certificates() {
+        for count in 1..=4 {
+            assert_eq!(chain(&certificates(count)), Ok(vec![b"a certificate".to_vec(); count]));
+        }
+        // With or without an end of its last line.
+        let text = certificates(2);
+        assert_eq!(chain(&text[..text.len() - 1]).map(|found| found.len()), Ok(2));
+        for count in [0, 5, 6] {
+            assert_eq!(chain(&certificates(count)), Err(CertificateFault::Malformed), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_read_up_to_64_kib_and_no_further() {
+        let padded = |size: usize| {
+            let mut text = certificates(2);
+            text.resize(size, 0);
+            chain(&text).map(|found| found.len())
+        };
+        assert_eq!(padded(64 << 10), Ok(2));
+        for more in [1, 2] {
+            assert_eq!(padded((64 << 10) + more), Err(CertificateFault::Malformed));
+        }
+    }
+}

@@ -241,3 +241,195 @@ const SEQUENCE: u8 = 0x30;
 const OID_SGX: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF8, 0x4D, 0x01, 0x0D, 0x01];
 const OID_SGX_TCB: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF8, 0x4D, 0x01, 0x0D, 0x01, 0x02];
 const OID_SGX_CONFIGURATION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF8, 0x4D, 0x01, 0x0D, 0x01, 0x07];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+    use super::*;
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let size = content.len();
+        let head = match size {
+            0..=0x7F => vec![tag, size as u8],
+            0x80..=0xFF => vec![tag, 0x81, size as u8],
+            _ => vec![tag, 0x82, (size >> 8) as u8, size as u8],
+        };
+        [&head[..], content].concat()
+    }
+
+    fn pair(arcs: &[u8], value: &[u8]) -> Vec<u8> {
+        element(SEQUENCE, &[element(OBJECT_IDENTIFIER, &[OID_SGX, arcs].concat()), value.to_vec()].concat())
+    }
+
+    /// The pairs of the second list.
+    fn versions() -> Vec<Vec<u8>> {
+        let components = (1..=16).map(|at| pair(&[2, at], &element(INTEGER, &[at])));
+        let others = [pair(&[2, 17], &element(INTEGER, &[13])), pair(&[2, 18], &element(OCTET_STRING, &[18; 16]))];
+        components.chain(others).collect()
+    }
+
+    fn flags(values: [u8; 3]) -> Vec<u8> {
+        let pairs = (1..).zip(values).map(|(arc, value)| pair(&[7, arc], &element(BOOLEAN, &[value])));
+        pair(&[7], &element(SEQUENCE, &pairs.collect::<Vec<_>>().concat()))
+    }
+
+    /// All seven values of a platform of several packages.
+    fn whole() -> Vec<Vec<u8>> {
+        vec![
+            pair(&[1], &element(OCTET_STRING, &[1; 16])),
+            pair(&[2], &element(SEQUENCE, &versions().concat())),
+            pair(&[3], &element(OCTET_STRING, &[3; 2])),
+            pair(&[4], &element(OCTET_STRING, &[4; 6])),
+            pair(&[5], &element(ENUMERATED, &[1])),
+            pair(&[6], &element(OCTET_STRING, &[6; 16])),
+            flags([0xFF, 0x00, 0xFF]),
+        ]
+    }
+
+    fn parsed(pairs: &[Vec<u8>]) -> Result<PckExtension, PckFault> {
+        PckExtension::parse(&element(SEQUENCE, &pairs.concat()))
+    }
+
+    /// The whole with one of its values, counted from zero, written otherwise.
+    fn with(at: usize, value: Vec<u8>) -> Result<PckExtension, PckFault> {
+        parsed(
+            &whole()
+                .into_iter()
+                .enumerate()
+                .map(|(index, old)| if index == at { value.clone() } else { old })
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn every_value_of_the_extension_is_read_from_its_own_place() {
+        let expected = PckExtension {
+            ppid: [1; 16],
+            components: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            pce_svn: 13,
+            cpu_svn: [18; 16],
+            pce_id: [3; 2],
+            fmspc: [4; 6],
+            sgx_type: 1,
+            platform_instance: Some([6; 16]),
+            dynamic_platform: Some(true),
+            cached_keys: Some(false),
+            smt_enabled: Some(true),
+        };
+        assert_eq!(parsed(&whole()), Ok(expected.clone()));
+        let inverse = PckExtension {
+            dynamic_platform: Some(false),
+            cached_keys: Some(true),
+            smt_enabled: Some(false),
+            ..expected.clone()
+        };
+        assert_eq!(with(6, flags([0x00, 0xFF, 0x00])), Ok(inverse));
+        // A processor's certificate has the first five; what is not known is passed over.
+        let processor = PckExtension {
+            platform_instance: None,
+            dynamic_platform: None,
+            cached_keys: None,
+            smt_enabled: None,
+            ..expected
+        };
+        let mut some = whole();
+        some.truncate(5);
+        assert_eq!(parsed(&some), Ok(processor.clone()));
+        some.push(pair(&[8], &element(BOOLEAN, &[0xFF])));
+        assert_eq!(parsed(&some), Ok(processor));
+    }
+
+    #[test]
+    fn a_value_twice_or_missing_is_refused_by_its_name() {
+        let names = ["PPID", "component", "PCEID", "FMSPC", "SGX type", "platform instance", "configuration"];
+        for (value, name) in whole().into_iter().zip(names) {
+            let twice = [whole(), vec![value.clone()]].concat();
+            assert_eq!(parsed(&twice), Err(PckFault::Twice(name)));
+            let mut missing = whole();
+            missing.retain(|other| *other != value);
+            let optional = name == "platform instance" || name == "configuration";
+            let expected = if optional { None } else { Some(PckFault::Missing(name)) };
+            assert_eq!(parsed(&missing).err(), expected);
+        }
+        let listed = |pairs: &[Vec<u8>]| with(1, pair(&[2], &element(SEQUENCE, &pairs.concat())));
+        for (at, name) in (0..18).map(|at| (at, ["component", "PCESVN", "CPUSVN"][(at + 1_usize).saturating_sub(16)])) {
+            let mut pairs = versions();
+            let one = pairs.remove(at);
+            assert_eq!(listed(&pairs), Err(PckFault::Missing(name)));
+            assert_eq!(listed(&[versions(), vec![one]].concat()), Err(PckFault::Twice(name)));
+        }
+    }
+
+    #[test]
+    fn values_have_one_type_and_one_form() {
+        let version = |value: Vec<u8>| {
+            let mut pairs = versions();
+            pairs.remove(16);
+            pairs.push(pair(&[2, 17], &value));
+            with(1, pair(&[2], &element(SEQUENCE, &pairs.concat()))).map(|extension| extension.pce_svn)
+        };
+        let forms: [(&[u8], u16); 6] = [
+            (&[0], 0),
+            (&[0x7F], 0x7F),
+            (&[0, 0x80], 0x80),
+            (&[1, 0], 0x100),
+            (&[0x7F, 0xFF], 0x7FFF),
+            (&[0, 0x80, 0], 0x8000),
+        ];
+        for (content, number) in forms {
+            assert_eq!(version(element(INTEGER, content)), Ok(number));
+            assert_eq!(version(element(ENUMERATED, content)), Err(PckFault::Malformed));
+        }
+        // Negative, longer than needed, beyond 16 bits, none.
+        for content in [&[0x80][..], &[0, 0x7F], &[0x80, 0], &[0, 0x7F, 0], &[1, 0, 0], &[]] {
+            assert_eq!(version(element(INTEGER, content)), Err(PckFault::Malformed), "{content:?}");
+        }
+        assert_eq!(with(4, pair(&[5], &element(ENUMERATED, &[0, 0xFF]))).map(|extension| extension.sgx_type), Ok(0xFF));
+        let malformed = Err(PckFault::Malformed);
+        assert_eq!(with(4, pair(&[5], &element(ENUMERATED, &[1, 0]))), malformed);
+        assert_eq!(with(4, pair(&[5], &element(INTEGER, &[1]))), malformed);
+        for flag in [1, 0x7F, 0x80, 0xFE] {
+            assert_eq!(with(6, flags([flag, 0, 0])), malformed);
+        }
+        for (at, size) in [(0, 16), (2, 2), (3, 6), (5, 16)] {
+            let arc = at as u8 + 1;
+            for other in [size - 1, size + 1] {
+                assert_eq!(with(at, pair(&[arc], &element(OCTET_STRING, &vec![0; other]))), malformed);
+            }
+            assert_eq!(with(at, pair(&[arc], &element(SEQUENCE, &vec![0; size]))), malformed);
+        }
+        assert_eq!(with(1, pair(&[2], &element(OCTET_STRING, &versions().concat()))), malformed);
+        assert_eq!(with(6, pair(&[7], &element(OCTET_STRING, &[]))), malformed);
+        // A pair of three, of one, and of another type of identifier; bytes behind the list.
+        let value = element(OCTET_STRING, &[1; 16]);
+        let identifier = |tag: u8| element(tag, &[OID_SGX, &[1]].concat());
+        for parts in
+            [vec![identifier(6), value.clone(), vec![5, 0]], vec![identifier(6)], vec![identifier(4), value.clone()]]
+        {
+            assert_eq!(with(0, element(SEQUENCE, &parts.concat())), malformed);
+        }
+        assert_eq!(with(0, element(0x31, &[identifier(6), value].concat())), malformed);
+        assert_eq!(PckExtension::parse(&[element(SEQUENCE, &whole().concat()), vec![0]].concat()), malformed);
+        assert_eq!(PckExtension::parse(&element(0x31, &whole().concat())), malformed);
+    }
+
+    #[test]
+    fn lengths_are_definite_and_have_their_shortest_form() {
+        let read = |bytes: &[u8]| {
+            let mut rest = bytes;
+            next(&mut rest).map(|(tag, contents)| (tag, contents.len(), rest.len()))
+        };
+        let of = |head: &[u8], size: usize| read(&[head, &vec![7; size]].concat());
+        assert_eq!(of(&[4, 0], 0), Ok((4, 0, 0)));
+        assert_eq!(of(&[4, 0x7F], 0x80), Ok((4, 0x7F, 1)));
+        assert_eq!(of(&[4, 0x81, 0x80], 0x80), Ok((4, 0x80, 0)));
+        assert_eq!(of(&[4, 0x81, 0xFF], 0x100), Ok((4, 0xFF, 1)));
+        assert_eq!(of(&[4, 0x82, 1, 0], 0x100), Ok((4, 0x100, 0)));
+        for head in [&[4, 0x81, 0x7F][..], &[4, 0x82, 0, 0xFF], &[4, 0x83, 0, 1, 0], &[4, 0x80], &[4]] {
+            assert_eq!(of(head, if head.len() > 2 { 0x200 } else { 0 }), Err(PckFault::Malformed), "{head:?}");
+        }
+        assert_eq!(of(&[4, 0x82, 1], 0), Err(PckFault::Malformed));
+        assert_eq!(of(&[4, 3], 2), Err(PckFault::Malformed));
+        assert_eq!(read(&[]), Err(PckFault::Malformed));
+    }
+}
