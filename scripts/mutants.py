@@ -9,9 +9,10 @@ its own, chosen by the number in the variable MUTANT. So there is one build, and
     scripts/mutants.py COPY build           writes all bodies, drops those that do not compile, builds the tests
     scripts/mutants.py COPY run [PATTERN]   runs the tests on each mutant not yet judged whose name matches
                                             (QUICK=1 leaves out the tests that try every bit; JOBS=n runs n at a time)
+    scripts/mutants.py COPY constants [PATTERN]   mutants of constants, and of functions that a constant or an opaque type needs: a build for each
     scripts/mutants.py COPY report          counts by file, and names the survivors
 
-What `cargo mutants` calls unviable does not compile here either. A function that a constant needs keeps its body (`const`).
+What `cargo mutants` calls unviable does not compile here either. Nothing can be chosen at run time in a constant, so that verb builds as `cargo mutants` does.
 """
 
 import collections
@@ -43,19 +44,11 @@ PACKAGES = ["-p", "attest"]
 
 def main():
     copy, verb = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
-    {"list": listed, "build": build, "run": run, "report": report}[verb](copy)
+    {"list": listed, "build": build, "run": run, "constants": constants, "report": report}[verb](copy)
 
 
 def listed(copy):
-    tree = copy / "tree"
-    if tree.exists():
-        shutil.rmtree(tree)
-    tree.mkdir(parents=True)
-    files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
-    for name in files.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
+    copied(copy / "tree")
     found = subprocess.run(["cargo", "mutants", "--list", "--json"], cwd=ROOT, check=True, capture_output=True)
     mutants = json.loads(found.stdout)
     for number, mutant in enumerate(mutants, 1):
@@ -65,6 +58,18 @@ def listed(copy):
     for old in ("outcomes.json", "dropped.json"):
         (copy / old).unlink(missing_ok=True)
     print(len(mutants), "mutants")
+
+
+def copied(tree):
+    """The workspace as it stands, without what git ignores."""
+    if tree.exists():
+        shutil.rmtree(tree)
+    tree.mkdir(parents=True)
+    files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
+    for name in files.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
 
 
 def offset(lines, place):
@@ -122,17 +127,21 @@ def build(copy):
         key = (mutant["file"], span_key(mutant["function"]) if mutant["function"] else None)
         mutant["viable"] = mutant["number"] not in dropped and mutant["function"] is not None and key not in kept_const
     (copy / "mutants.json").write_text(json.dumps(mutants, indent=1))
-    command = ["cargo", "test", "--no-run", "--message-format=json", *PACKAGES]
-    done = subprocess.run(command, cwd=copy / "tree", stdout=subprocess.PIPE, text=True)
-    if done.returncode:
+    binaries = tests_of(copy / "tree")
+    if not binaries:
         raise SystemExit("the tests do not build")
-    binaries = []
-    for line in done.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["profile"]["test"]:
-            binaries.append([message["target"]["name"], message["executable"]])
     (copy / "binaries.json").write_text(json.dumps(binaries, indent=1))
     print(sum(mutant["viable"] for mutant in mutants), "viable,", len(binaries), "programs of tests")
+
+
+def tests_of(tree, quiet=False):
+    """Builds the programs of tests: their names and paths, or None where one does not compile."""
+    command = ["cargo", "test", "--no-run", "--message-format=json", *PACKAGES]
+    done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None, text=True)
+    if done.returncode:
+        return None
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    return {message["target"]["name"]: message["executable"] for message in messages if message.get("executable") and message["profile"]["test"]}
 
 
 CONSTS = {}
@@ -226,11 +235,13 @@ def check(copy):
     return errors
 
 
+# Ten times as long as any other.
+LAST = ["swtpm"]
 # Which programs of tests are asked first, by the beginning of the file's name behind `crates/attest/src/`.
 FIRST = [
     ("snp", ["snp", "vectors"]),
     ("tpm/vtpm", ["vtpm", "attest"]),
-    ("tpm", ["appraisal", "formats", "swtpm"]),
+    ("tpm", ["appraisal", "formats", "attest"]),
     ("intel", ["intel", "vectors"]),
     ("nitro/image", ["eif"]),
     ("nitro", ["nitro", "vectors"]),
@@ -246,7 +257,7 @@ FIRST = [
     ("event", ["appraisal", "formats", "logs"]),
     ("platform", ["attest", "confidential_vm", "snp"]),
     ("confidential_vm", ["confidential_vm"]),
-    ("corim", ["vectors", "formats"]),
+    ("corim", ["attest", "vectors", "formats"]),
 ]
 
 
@@ -255,18 +266,19 @@ def run(copy):
     mutants = [mutant for mutant in json.loads((copy / "mutants.json").read_text()) if mutant["viable"]]
     store = copy / "outcomes.json"
     outcomes = json.loads(store.read_text()) if store.exists() else {}
-    binaries = dict(json.loads((copy / "binaries.json").read_text()))
+    binaries = json.loads((copy / "binaries.json").read_text())
     binaries = {name: path for name, path in binaries.items() if name not in os.environ.get("WITHOUT", "").split()}
     sound = True
+    tree = copy / "tree"
     for name, path in binaries.items():
-        if failed := judge(copy, 0, path, False):
+        if failed := judge(tree, 0, path, False):
             sound = False
             print("fails without a mutant:", name, failed)
     if not sound:
         raise SystemExit(1)
     todo = [mutant for mutant in mutants if str(mutant["number"]) not in outcomes and pattern.search(mutant["name"])]
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
-        jobs = {pool.submit(one, copy, mutant, binaries): mutant for mutant in todo}
+        jobs = {pool.submit(one, tree, mutant, binaries): mutant for mutant in todo}
         for count, job in enumerate(concurrent.futures.as_completed(jobs), 1):
             mutant, outcome = jobs[job], job.result()
             outcomes[str(mutant["number"])] = outcome
@@ -278,18 +290,42 @@ def run(copy):
     store.write_text(json.dumps(outcomes))
 
 
-def one(copy, mutant, binaries):
+def constants(copy):
+    pattern = re.compile(sys.argv[3] if len(sys.argv) > 3 else ".")
+    kept = {tuple(key) for key in json.loads((copy / "dropped.json").read_text())[1]}
+    fixed = lambda mutant: mutant["function"] is None or (mutant["file"], span_key(mutant["function"])) in kept
+    store = copy / "outcomes.json"
+    outcomes = json.loads(store.read_text()) if store.exists() else {}
+    tree = copy / "constants"
+    copied(tree)
+    for mutant in json.loads((copy / "mutants.json").read_text()):
+        number = str(mutant["number"])
+        if number in outcomes or not fixed(mutant) or not pattern.search(mutant["name"]):
+            continue
+        text = (ROOT / mutant["file"]).read_text()
+        lines = text.splitlines(keepends=True)
+        at, to = offset(lines, mutant["span"]["start"]), offset(lines, mutant["span"]["end"])
+        (tree / mutant["file"]).write_text(text[:at] + mutant["replacement"] + text[to:])
+        binaries = tests_of(tree, quiet=True)
+        outcomes[number] = one(tree, mutant, binaries) if binaries else "unviable"
+        (tree / mutant["file"]).write_text(text)
+        store.write_text(json.dumps(outcomes))
+        print(outcomes[number], mutant["name"], flush=True)
+
+
+def one(tree, mutant, binaries):
     short = mutant["file"].removeprefix("crates/attest/src/")
     first = next((names for prefix, names in FIRST if short.startswith(prefix)), [])
     order = [name for name in first if name in binaries] + [name for name in binaries if name not in first]
+    order.sort(key=lambda name: name in LAST)
     for slow in (False,) if os.environ.get("QUICK") else (False, True):
         for name in order:
-            if failed := judge(copy, mutant["number"], binaries[name], slow):
+            if failed := judge(tree, mutant["number"], binaries[name], slow):
                 return f"{name}: {failed}"
     return "survived"
 
 
-def judge(copy, number, path, slow):
+def judge(tree, number, path, slow):
     """The first test that fails, or None. What takes far more of the processor's time than any test is a loop."""
     arguments = [path, "--test-threads=2", "-q"]
     if slow:
@@ -297,7 +333,7 @@ def judge(copy, number, path, slow):
     else:
         for word in SLOW:
             arguments += ["--skip", word]
-    seconds = 900 if slow else 120
+    seconds = 900 if slow else 60
 
     def bounded():
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
@@ -305,7 +341,7 @@ def judge(copy, number, path, slow):
 
     done = subprocess.run(
         arguments,
-        cwd=copy / "tree/crates/attest",
+        cwd=tree / "crates/attest",
         env={**os.environ, "MUTANT": str(number)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -323,14 +359,15 @@ def judge(copy, number, path, slow):
 def report(copy):
     mutants = json.loads((copy / "mutants.json").read_text())
     outcomes = json.loads((copy / "outcomes.json").read_text())
+    dropped = set(json.loads((copy / "dropped.json").read_text())[0])
     table = collections.defaultdict(collections.Counter)
     for mutant in mutants:
         file = mutant["file"].removeprefix("crates/attest/src/")
         outcome = outcomes.get(str(mutant["number"]))
         word = (
-            "unviable" if not mutant["viable"]
-            else "not run" if outcome is None
-            else "survived" if outcome == "survived"
+            outcome if outcome in ("survived", "unviable")
+            else "not run" if outcome is None and (mutant["viable"] or mutant["number"] not in dropped)
+            else "unviable" if outcome is None
             else "timeout" if outcome.endswith(": timeout")
             else "caught"
         )
