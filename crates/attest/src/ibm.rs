@@ -35,7 +35,7 @@ pub struct HostKeyDocument {
     pub intermediates: Vec<Vec<u8>>,
     /// The revocation list of IBM's signing key.
     pub list: Vec<u8>,
-    /// The revocation lists of the authorities, in any order; those of the anchor need not be there.
+    /// The revocation lists of the authorities and of the anchor, in any order.
     pub authority_lists: Vec<Vec<u8>>,
 }
 
@@ -140,7 +140,7 @@ pub fn examine(evidence: &HostKeyDocument, anchors: &[TrustAnchor], now: Timesta
     }
     steps.pass(1, "the document, the signing key and the authorities are certificates");
     check_chain(&chain, anchors, now).map_err(IbmError::Chain)?;
-    let (signer, above) = chain.split_first().ok_or(IbmError::SigningService)?;
+    let signer = chain.first().ok_or(IbmError::SigningService)?;
     if !is_host_key_signer(signer) {
         return Err(IbmError::SigningService);
     }
@@ -150,7 +150,7 @@ pub fn examine(evidence: &HostKeyDocument, anchors: &[TrustAnchor], now: Timesta
         .iter()
         .map(|list| der_of(list, "authority's revocation list"))
         .collect::<Result<_, _>>()?;
-    check_authorities(&chain, above, &lists, now)?;
+    check_authorities(&chain, anchors, &lists, now)?;
     steps.pass(3, "neither the signing key nor an authority was revoked");
     document.check_signed_by(signer, is_same_name).map_err(IbmError::Document)?;
     if !names_key_of(document.parsed().extensions(), signer) {
@@ -189,28 +189,46 @@ pub fn examine(evidence: &HostKeyDocument, anchors: &[TrustAnchor], now: Timesta
     })
 }
 
-/// Each certificate of the signing key's chain against the list of its issuer; the anchor's own list is optional, since who pins it decides.
+/// Each certificate of the signing key's chain below the anchor against the list of its issuer, which for the topmost is the anchor.
 fn check_authorities(
     chain: &[Certificate<'_>],
-    above: &[Certificate<'_>],
+    anchors: &[TrustAnchor],
     lists: &[Vec<u8>],
     now: Timestamp,
 ) -> Result<(), IbmError> {
-    for (certificate, issuer) in chain.iter().zip(above) {
-        let mut found = None;
-        for list in lists {
-            match RevocationList::check(list, issuer, now) {
-                Ok(list) => found = Some(list),
-                Err(CertificateFault::Issuer) => {}
-                Err(fault) => return Err(IbmError::AuthorityList(fault)),
-            }
-        }
-        let list = found.ok_or_else(|| IbmError::ListMissing(issuer.common_name()))?;
-        if list.revokes(certificate) {
+    for (at, certificate) in chain.iter().enumerate() {
+        let (issuer, list) = if let Some(issuer) = chain.get(at + 1) {
+            (issuer.common_name(), of_issuer(lists, |list| RevocationList::check(list, issuer, now))?)
+        } else if anchors.iter().any(|anchor| anchor.spki() == certificate.key().raw) {
+            // The anchor itself: who pins it decides how long.
+            continue;
+        } else {
+            let anchor = anchors.iter().find(|anchor| anchor.has_issued(certificate));
+            let anchor = anchor.ok_or_else(|| IbmError::ListMissing(certificate.common_name()))?;
+            let list = of_issuer(lists, |list| RevocationList::check_pinned(list, anchor, now))?;
+            (anchor.common_name().to_owned(), list)
+        };
+        if list.ok_or(IbmError::ListMissing(issuer))?.revokes(certificate) {
             return Err(IbmError::AuthorityRevoked(certificate.common_name()));
         }
     }
     Ok(())
+}
+
+/// The list that is of one issuer. One that claims to be and does not hold refuses the whole; others are of other issuers.
+fn of_issuer<'a>(
+    lists: &'a [Vec<u8>],
+    check: impl Fn(&'a [u8]) -> Result<RevocationList<'a>, CertificateFault>,
+) -> Result<Option<RevocationList<'a>>, IbmError> {
+    let mut found = None;
+    for list in lists {
+        match check(list) {
+            Ok(list) => found = Some(list),
+            Err(CertificateFault::Issuer) => {}
+            Err(fault) => return Err(IbmError::AuthorityList(fault)),
+        }
+    }
+    Ok(found)
 }
 
 /// The names that IBM documents for the key that signs host keys.

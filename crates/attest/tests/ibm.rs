@@ -8,7 +8,7 @@ use attest::{
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, SerialNumber, date_time_ymd,
+    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 const IBM: &str = "International Business Machines Corporation";
@@ -47,6 +47,25 @@ struct Forge {
     list_key: Option<Vec<u8>>,
     /// The document, the list, or both are of another key under the same name.
     other_key: [bool; 2],
+    above: Above,
+}
+
+/// What stands above the signing key: an authority below the anchor, and the anchor's list of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Above {
+    /// The anchor alone, which is among the intermediates.
+    Anchor,
+    /// An authority, with a list of the anchor that holds.
+    Listed,
+    /// The list is not there, of another time, of another issuer, or signed by somebody else.
+    NoList,
+    Expired,
+    Future,
+    OtherIssuer,
+    Forged,
+    /// The anchor revoked the authority; or the authority the signing key.
+    Revoked,
+    SignerRevoked,
 }
 
 impl Forge {
@@ -59,6 +78,7 @@ impl Forge {
             document_key: None,
             list_key: None,
             other_key: [false; 2],
+            above: Above::Anchor,
         }
     }
 
@@ -88,26 +108,77 @@ impl Forge {
         let document_issuer = Issuer::from_params(&document_issuer, signs(self.other_key[0]));
         let list_issuer = Issuer::from_params(&list_issuer, signs(self.other_key[1]));
         let root_issuer = Issuer::from_params(&root, &root_key);
-        let list = |key_identifier_method| CertificateRevocationListParams {
-            this_update: date_time_ymd(2025, 1, 1),
-            next_update: date_time_ymd(2027, 1, 1),
+        let mut authority = params(&[(DnType::CommonName, "Authority")]);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        authority.serial_number = Some(SerialNumber::from(0x77_u64));
+        signer.serial_number = Some(SerialNumber::from(0x78_u64));
+        let authority_key = key();
+        let authority_issuer = Issuer::from_params(&authority, &authority_key);
+        let dated = |from: i32, until: i32, revoked: &[u64], key_identifier_method| CertificateRevocationListParams {
+            this_update: date_time_ymd(from, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
+            revoked_certs: revoked.iter().map(|serial| revoked_serial(*serial)).collect(),
             key_identifier_method,
         };
+        let list = |key_identifier_method| dated(2025, 2027, &[], key_identifier_method);
         let document = params(&[(DnType::CommonName, "Host")]);
         let root_der = root.self_signed(&root_key).unwrap().der().to_vec();
+        let by = |list: CertificateRevocationListParams, issuer: &Issuer<'_, &KeyPair>| {
+            list.signed_by(issuer).unwrap().der().to_vec()
+        };
+        let method = KeyIdMethod::Sha256;
+        let root_list = match self.above {
+            Above::Anchor | Above::Listed | Above::SignerRevoked => Some(by(list(method), &root_issuer)),
+            Above::NoList => None,
+            Above::Expired => Some(by(dated(2024, 2025, &[], method), &root_issuer)),
+            Above::Future => Some(by(dated(2026, 2027, &[], method), &root_issuer)),
+            Above::OtherIssuer => Some(by(list(method), &Issuer::from_params(&params(&[]), &root_key))),
+            Above::Forged => Some(by(list(method), &Issuer::from_params(&root, &other_key))),
+            Above::Revoked => Some(by(dated(2025, 2027, &[0x77], method), &root_issuer)),
+        };
+        let revoked: &[u64] = if self.above == Above::SignerRevoked { &[0x78] } else { &[] };
+        let authority_list = by(dated(2025, 2027, revoked, KeyIdMethod::Sha256), &authority_issuer);
+        let (issuer, intermediate, lists) = if self.above == Above::Anchor {
+            (&root_issuer, root_der.clone(), root_list.into_iter().collect())
+        } else {
+            let der = authority.signed_by(&authority_key, &root_issuer).unwrap().der().to_vec();
+            (&authority_issuer, der, root_list.into_iter().chain([authority_list]).collect())
+        };
         let evidence = HostKeyDocument {
             document: document.signed_by(&key(), &document_issuer).unwrap().der().to_vec(),
-            signing_key: signer.signed_by(&signer_key, &root_issuer).unwrap().der().to_vec(),
-            intermediates: vec![root_der.clone()],
+            signing_key: signer.signed_by(&signer_key, issuer).unwrap().der().to_vec(),
+            intermediates: vec![intermediate],
             list: list(list_id).signed_by(&list_issuer).unwrap().der().to_vec(),
-            authority_lists: vec![list(KeyIdMethod::Sha256).signed_by(&root_issuer).unwrap().der().to_vec()],
+            authority_lists: lists,
         };
-        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now: Timestamp = "2025-06-01T00:00:00Z".parse().unwrap();
         examine(&evidence, &[TrustAnchor::pin(&root_der).unwrap()], now).map(|_| ())
     }
+}
+
+fn revoked_serial(serial: u64) -> RevokedCertParams {
+    RevokedCertParams {
+        serial_number: SerialNumber::from(serial),
+        revocation_time: date_time_ymd(2025, 3, 1),
+        reason_code: None,
+        invalidity_date: None,
+    }
+}
+
+#[test]
+fn the_anchors_list_counts_for_the_authority_below_it() {
+    let with = |above: Above| Forge { above, ..Forge::new() }.examine();
+    assert_eq!((with(Above::Anchor), with(Above::Listed)), (Ok(()), Ok(())));
+    assert_eq!(with(Above::NoList), Err(IbmError::ListMissing("Root".to_owned())));
+    assert_eq!(with(Above::OtherIssuer), Err(IbmError::ListMissing("Root".to_owned())));
+    assert_eq!(with(Above::Expired), Err(IbmError::AuthorityList(CertificateFault::Expired)));
+    assert_eq!(with(Above::Future), Err(IbmError::AuthorityList(CertificateFault::NotYetValid)));
+    assert_eq!(with(Above::Forged), Err(IbmError::AuthorityList(CertificateFault::Signature)));
+    assert_eq!(with(Above::Revoked), Err(IbmError::AuthorityRevoked("Authority".to_owned())));
+    assert_eq!(with(Above::SignerRevoked), Err(IbmError::AuthorityRevoked(IBM.to_owned())));
 }
 
 #[test]
