@@ -586,15 +586,40 @@ fn a_quote_of_the_fifth_version_says_what_its_body_is() {
     assert_eq!(found(true, 0, 1, &enclave), Ok(Assurance::Affirmed));
     assert_eq!(found(false, 0x81, 2, &domain), Ok(Assurance::Affirmed));
     assert_eq!(found(false, 0x81, 3, &longer), Ok(Assurance::Affirmed));
+    let longest: Vec<u8> = longer.iter().copied().chain(1..=237).collect();
+    let genuine = fifth(false, 0x81, 4, None, &longest).unwrap();
+    let places = [("td_id", 649..681), ("device_info", 681..729), ("cur_service_td_hash", 829..877)];
+    for (name, place) in places.into_iter().chain([("cur_service_td_attributes", 877..885)]) {
+        assert_eq!(genuine.register(name), Some(&longest[place]), "{name}");
+    }
+    let launch = [
+        ("init_service_td_hash", 729..777),
+        ("init_service_td_attributes", 777..785),
+        ("init_cpu_svn", 785..801),
+        ("init_tee_tcb_svn", 801..817),
+        ("init_tee_fmspc", 817..829),
+    ];
+    for (name, place) in launch {
+        assert_eq!(genuine.claim(name), Some(hex::encode(&longest[place]).as_str()), "{name}");
+    }
+    assert_eq!((genuine.claim("vmid"), genuine.claim("servtd_ext")), (Some("1"), Some("false")));
+    // Service trust domains that are bound later are told by the longest report, so only there may they be.
+    let bound_later = |kind: u16, body: &[u8]| {
+        let mut body = body.to_vec();
+        body[TD_ATTRIBUTES + 2] |= 0x02;
+        fifth(false, 0x81, kind, None, &body).map(|genuine| genuine.claim("servtd_ext").map(str::to_owned))
+    };
+    assert_eq!(bound_later(4, &longest), Ok(Some("true".to_owned())));
+    assert_eq!(bound_later(3, &longer).err(), Some(IntelError::TdAttributes(0x1002_0000)));
     let refused = |field: &'static str, value: u64| {
         Some(IntelError::Malformed(FormatError::Value { structure: "quote", field, value }))
     };
     for (tee, kind, body) in
-        [(0, 2, &domain), (0, 3, &longer), (0x81, 1, &enclave), (0x81, 0, &domain), (0x81, 4, &longer)]
+        [(0, 2, &domain), (0, 3, &longer), (0x81, 1, &enclave), (0x81, 0, &domain), (0x81, 5, &longer)]
     {
         assert_eq!(fifth(tee == 0, tee, kind, None, body).err(), refused("body type", kind.into()));
     }
-    for (tee, kind, body) in [(0, 1, &enclave), (0x81, 2, &domain), (0x81, 3, &longer)] {
+    for (tee, kind, body) in [(0, 1, &enclave), (0x81, 2, &domain), (0x81, 3, &longer), (0x81, 4, &longest)] {
         for size in [body.len() as u32 - 1, body.len() as u32 + 1] {
             assert_eq!(fifth(tee == 0, tee, kind, Some(size), body).err(), refused("body size", size.into()));
         }

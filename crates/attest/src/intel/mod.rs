@@ -28,7 +28,7 @@ use jiff::Timestamp;
 pub use collateral::IntelEndorsements;
 pub use error::{Document, Holder, IntelError, Lister, ModuleField, Part, QeField};
 pub use pck::{PckExtension, PckFault};
-pub use quote::{Body, Certification, EnclaveReport, Quote, TdReport, TdReportExtension, Tee};
+pub use quote::{Body, Certification, EnclaveReport, Quote, TdInstance, TdReport, TdReportExtension, Tee};
 
 use crate::{
     certificate::{Certificate, ChainError, RevocationList, TrustAnchor, check_chain},

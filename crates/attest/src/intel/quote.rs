@@ -118,6 +118,8 @@ pub struct TdReport<'a> {
     pub report_data: &'a [u8; 64],
     /// What TDX 1.5 adds.
     pub extension: Option<TdReportExtension<'a>>,
+    /// What its longest form adds to that.
+    pub instance: Option<TdInstance<'a>>,
 }
 
 /// What a report of TDX 1.5 has beyond one of 1.0.
@@ -127,6 +129,27 @@ pub struct TdReportExtension<'a> {
     pub tee_tcb_svn2: &'a [u8; 16],
     /// The service trust domains bound to it (which can migrate it), or zero.
     pub mr_service_td: &'a [u8; 48],
+}
+
+/// What the longest report of TDX 1.5 has beyond the others: which instance of a trust domain it is, and what it was launched on.
+#[derive(Debug, Clone)]
+pub struct TdInstance<'a> {
+    /// 0 for a trust domain that is not partitioned or for its first level, 1 to 3 for a virtual machine in it.
+    pub vm_index: u8,
+    /// Another at each launch.
+    pub td_id: &'a [u8; 32],
+    /// The hash of what is said of its devices.
+    pub device_info: &'a [u8; 48],
+    /// The service trust domains bound at its launch: their hash and attributes.
+    pub initial_service_td: (&'a [u8; 48], &'a [u8; 8]),
+    /// The processor's security version at its launch.
+    pub initial_cpu_svn: &'a [u8; 16],
+    /// The security versions of the TDX module at its launch.
+    pub initial_tee_tcb_svn: &'a [u8; 16],
+    /// The kind of platform of that launch.
+    pub initial_fmspc: &'a [u8; 12],
+    /// The service trust domains bound now: their hash and attributes.
+    pub service_td: (&'a [u8; 48], &'a [u8; 8]),
 }
 
 /// Certification data: the innermost.
@@ -220,6 +243,7 @@ impl<'a> Body<'a> {
                     (TEE_SGX, BODY_ENCLAVE) => ENCLAVE_REPORT,
                     (TEE_TDX, BODY_TD_1_0) => TD_REPORT_1_0,
                     (TEE_TDX, BODY_TD_1_5) => TD_REPORT_1_5,
+                    (TEE_TDX, BODY_TD_1_5_LONG) => TD_REPORT_1_5_LONG,
                     _ => return Err(reader.refuse("body type", kind)),
                 };
                 if usize::try_from(size) != Ok(expected) {
@@ -233,7 +257,7 @@ impl<'a> Body<'a> {
         if kind == BODY_ENCLAVE {
             EnclaveReport::read(bytes).map(Body::Enclave)
         } else {
-            TdReport::read(bytes, kind == BODY_TD_1_5).map(Body::TrustDomain)
+            TdReport::read(bytes, kind).map(Body::TrustDomain)
         }
     }
 }
@@ -277,7 +301,7 @@ impl<'a> EnclaveReport<'a> {
 }
 
 impl<'a> TdReport<'a> {
-    fn read(bytes: &'a [u8], extended: bool) -> Result<TdReport<'a>, FormatError> {
+    fn read(bytes: &'a [u8], kind: u16) -> Result<TdReport<'a>, FormatError> {
         let mut reader = Reader::new("trust domain report", bytes);
         let mut report = TdReport {
             tee_tcb_svn: reader.array_ref()?,
@@ -293,10 +317,23 @@ impl<'a> TdReport<'a> {
             rtmr: [reader.array_ref()?, reader.array_ref()?, reader.array_ref()?, reader.array_ref()?],
             report_data: reader.array_ref()?,
             extension: None,
+            instance: None,
         };
-        if extended {
+        if matches!(kind, BODY_TD_1_5 | BODY_TD_1_5_LONG) {
             report.extension =
                 Some(TdReportExtension { tee_tcb_svn2: reader.array_ref()?, mr_service_td: reader.array_ref()? });
+        }
+        if kind == BODY_TD_1_5_LONG {
+            report.instance = Some(TdInstance {
+                vm_index: reader.u8()?,
+                td_id: reader.array_ref()?,
+                device_info: reader.array_ref()?,
+                initial_service_td: (reader.array_ref()?, reader.array_ref()?),
+                initial_cpu_svn: reader.array_ref()?,
+                initial_tee_tcb_svn: reader.array_ref()?,
+                initial_fmspc: reader.array_ref()?,
+                service_td: (reader.array_ref()?, reader.array_ref()?),
+            });
         }
         reader.finish()?;
         Ok(report)
@@ -328,7 +365,9 @@ const TEE_TDX: u32 = 0x81;
 const BODY_ENCLAVE: u16 = 1;
 const BODY_TD_1_0: u16 = 2;
 const BODY_TD_1_5: u16 = 3;
+const BODY_TD_1_5_LONG: u16 = 4;
 const ENCLAVE_REPORT: usize = 384;
 const TD_REPORT_1_0: usize = 584;
 const TD_REPORT_1_5: usize = 648;
+const TD_REPORT_1_5_LONG: usize = 885;
 const QE_REPORT_CERTIFICATION: u16 = 6;

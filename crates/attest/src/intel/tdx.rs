@@ -8,7 +8,7 @@
 
 use jiff::Timestamp;
 
-use super::{Body, IntelEndorsements, IntelError, Quote, Rules, TdReport, examine as examine_quote};
+use super::{Body, IntelEndorsements, IntelError, Quote, Rules, TdInstance, TdReport, examine as examine_quote};
 use crate::{
     Tier,
     certificate::TrustAnchor,
@@ -61,7 +61,9 @@ fn check_attributes(report: &TdReport<'_>) -> Result<(), IntelError> {
     if is_debug(report) {
         return Err(IntelError::Debug);
     }
-    match attributes & !KNOWN {
+    // Whose service trust domains are bound is told by the longest report alone.
+    let known = if report.instance.is_some() { KNOWN | SERVTD_EXT } else { KNOWN };
+    match attributes & !known {
         0 => Ok(()),
         _ => Err(IntelError::TdAttributes(attributes)),
     }
@@ -83,6 +85,13 @@ fn registers(report: &TdReport<'_>) -> Vec<Register> {
     }
     if let Some(extension) = &report.extension {
         registers.push(register("mr_service_td", extension.mr_service_td));
+    }
+    if let Some(instance) = &report.instance {
+        let (service_td, attributes) = instance.service_td;
+        registers.push(register("cur_service_td_hash", service_td));
+        registers.push(register("cur_service_td_attributes", attributes));
+        registers.push(register("td_id", instance.td_id));
+        registers.push(register("device_info", instance.device_info));
     }
     registers
 }
@@ -122,13 +131,38 @@ fn claims(report: &TdReport<'_>) -> Vec<Claim> {
         let words = "the service trust domains that are bound to it; zero is none";
         claims.push(claim_hex("mr_service_td", extension.mr_service_td, words));
     }
+    if let Some(instance) = &report.instance {
+        claims.extend(claims_of_instance(instance));
+        claims.push(claim(
+            "servtd_ext",
+            has(SERVTD_EXT),
+            "whether service trust domains can be bound after its launch",
+        ));
+    }
     claims
+}
+
+fn claims_of_instance(instance: &TdInstance<'_>) -> Vec<Claim> {
+    let ((initial, initial_attributes), (current, attributes)) = (instance.initial_service_td, instance.service_td);
+    vec![
+        claim("vmid", instance.vm_index, "0, or which virtual machine of a partitioned trust domain"),
+        claim_hex("td_id", instance.td_id, "this very instance; another at each launch"),
+        claim_hex("device_info", instance.device_info, "the hash of what is said of its devices"),
+        claim_hex("init_service_td_hash", initial, "the service trust domains bound at its launch"),
+        claim_hex("init_service_td_attributes", initial_attributes, "their attributes"),
+        claim_hex("init_cpu_svn", instance.initial_cpu_svn, "the processor's security version at its launch"),
+        claim_hex("init_tee_tcb_svn", instance.initial_tee_tcb_svn, "the TDX module's security versions at its launch"),
+        claim_hex("init_tee_fmspc", instance.initial_fmspc, "the kind of platform that it was launched on"),
+        claim_hex("cur_service_td_hash", current, "the service trust domains that are bound now; zero is none"),
+        claim_hex("cur_service_td_attributes", attributes, "their attributes"),
+    ]
 }
 
 const RTMR: [&str; 4] = ["rtmr0", "rtmr1", "rtmr2", "rtmr3"];
 /// The group "TD under debug": bit 0 is DEBUG, the others open parts of its state to profilers.
 const UNDER_DEBUG: u64 = 0xFF;
 const ICSSD: u64 = 1 << 16;
+const SERVTD_EXT: u64 = 1 << 17;
 const LASS: u64 = 1 << 27;
 const SEPT_VE_DISABLE: u64 = 1 << 28;
 const MIGRATABLE: u64 = 1 << 29;
