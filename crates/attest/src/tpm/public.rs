@@ -401,3 +401,115 @@ const P384_SPKI: [u8; 23] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
     0x22, 0x03, 0x62, 0x00,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
+
+    fn sized(bytes: &[u8]) -> Vec<u8> {
+        [&u16::try_from(bytes.len()).expect("a short field").to_be_bytes()[..], bytes].concat()
+    }
+
+    /// A TPMT_PUBLIC of an RSA key that signs with RSASSA and SHA-256.
+    fn rsa_public(bits: u16, exponent: u32, modulus: &[u8]) -> Vec<u8> {
+        let mut out = [ALG_RSA.to_be_bytes(), HashAlgorithm::Sha256.id().to_be_bytes()].concat();
+        out.extend(0x0005_0072_u32.to_be_bytes());
+        out.extend(sized(&[]));
+        out.extend(ALG_NULL.to_be_bytes());
+        out.extend([0x00, 0x14, 0x00, 0x0B]);
+        out.extend(bits.to_be_bytes());
+        out.extend(exponent.to_be_bytes());
+        out.extend(sized(modulus));
+        out
+    }
+
+    fn modulus(size: usize) -> Vec<u8> {
+        vec![0xC3; size]
+    }
+
+    fn matches(key: &PublicKey, der: &[u8]) -> bool {
+        let (_, parsed) = SubjectPublicKeyInfo::from_der(der).expect("a SubjectPublicKeyInfo");
+        key.matches(&parsed)
+    }
+
+    #[test]
+    fn an_rsa_key_has_one_of_three_sizes_all_of_its_bits_and_the_usual_exponent() {
+        for bits in [2048, 3072, 4096] {
+            let modulus = modulus(usize::from(bits / 8));
+            for exponent in [0, 65537] {
+                let bytes = rsa_public(bits, exponent, &modulus);
+                let public = TpmPublic::parse(&bytes).expect("a key");
+                assert_eq!(
+                    (public.as_bytes(), public.key()),
+                    (&bytes[..], &PublicKey::Rsa { modulus: modulus.clone() })
+                );
+            }
+        }
+        let refused = |bits, exponent, modulus: &[u8], field, value| {
+            let structure = "TPMT_PUBLIC";
+            let expected = FormatError::Value { structure, field, value };
+            assert_eq!(TpmPublic::parse(&rsa_public(bits, exponent, modulus)), Err(expected));
+        };
+        for bits in [0, 1024, 2047, 2056, 8192] {
+            refused(bits, 0, &modulus(256), "key size", bits.into());
+        }
+        for exponent in [1, 2, 3, 65536, 65539, u32::MAX] {
+            refused(2048, exponent, &modulus(256), "exponent", exponent.into());
+        }
+        for size in [0, 1, 128, 255, 257, 512] {
+            refused(2048, 0, &modulus(size), "modulus size", size as u64);
+        }
+        let short = [&[0x7F][..], &modulus(255)].concat();
+        refused(2048, 0, &short, "modulus size", 256);
+    }
+
+    #[test]
+    fn a_certificates_key_is_compared_whole() {
+        let modulus = modulus(256);
+        let key = PublicKey::Rsa { modulus: modulus.clone() };
+        let der = |modulus: &[u8], exponent: &[u8]| {
+            let components = RsaPublicKeyComponents { n: modulus, e: exponent };
+            AsDer::<PublicKeyX509Der<'static>>::as_der(&components).expect("a key").as_ref().to_vec()
+        };
+        assert!(matches(&key, &der(&modulus, EXPONENT)));
+        assert!(!matches(&key, &der(&modulus, &[3])));
+        let mut other = modulus.clone();
+        other.iter_mut().skip(255).for_each(|byte| *byte ^= 2);
+        assert!(!matches(&key, &der(&other, EXPONENT)));
+        assert!(!matches(&key, &der(&other, &[3])));
+        // A point is one of its own curve: the same bytes under another name are another key.
+        let point = [&[4][..], &[7; 64]].concat();
+        let key = PublicKey::Ecc { curve: Curve::P256, point: point.clone() };
+        let renamed = |der: &[u8]| {
+            let mut der = der.to_vec();
+            // The last arc of 1.2.840.10045.3.1.7, in front of the BIT STRING.
+            let at = der.len() - point.len() - 4;
+            assert_eq!(der.get(at), Some(&7));
+            der.splice(at..=at, [1]);
+            der
+        };
+        assert!(matches(&key, &key.spki()));
+        assert!(!matches(&key, &renamed(&key.spki())));
+        let mut other = point.clone();
+        other.iter_mut().skip(64).for_each(|byte| *byte ^= 1);
+        assert!(!matches(&key, &PublicKey::Ecc { curve: Curve::P256, point: other }.spki()));
+        assert!(!matches(&key, &der(&modulus, EXPONENT)));
+    }
+
+    #[test]
+    fn a_name_has_the_size_of_its_hash() {
+        let name = |text: &str| TpmName::try_from(text.to_owned());
+        for (algorithm, size) in [("0004", 20), ("000b", 32), ("000c", 48), ("000d", 64)] {
+            let of = |size: usize| format!("{algorithm}{}", "ab".repeat(size));
+            assert_eq!(name(&of(size)).map(String::from), Ok(of(size)));
+            for other in [0, size - 1, size + 1] {
+                assert!(name(&of(other)).is_err(), "{other}");
+            }
+        }
+        for odd in [format!("000B{}", "ab".repeat(32)), format!("0001{}", "ab".repeat(32)), "zz".to_owned()] {
+            assert!(name(&odd).is_err());
+        }
+        assert!(matches!(name(""), Err(FormatError::Truncated { .. })));
+    }
+}

@@ -156,3 +156,48 @@ fn selections(reader: &mut Reader<'_>) -> Result<Vec<PcrSelection>, FormatError>
 const TPM_GENERATED: u32 = 0xFF54_4347;
 const ATTEST_QUOTE: u16 = 0x8018;
 const MAX_SELECTIONS: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(count: u32, each: &[(u16, &[u8])]) -> Result<Vec<PcrSelection>, FormatError> {
+        let mut bytes = count.to_be_bytes().to_vec();
+        for (bank, mask) in each {
+            bytes.extend(bank.to_be_bytes());
+            bytes.push(u8::try_from(mask.len()).expect("a short mask"));
+            bytes.extend_from_slice(mask);
+        }
+        selections(&mut Reader::new("TPMS_ATTEST", &bytes))
+    }
+
+    fn refused(field: &'static str, value: u64) -> Option<FormatError> {
+        Some(FormatError::Value { structure: "TPMS_ATTEST", field, value })
+    }
+
+    #[test]
+    fn a_selection_has_up_to_three_bytes_and_a_bank_stands_once() {
+        let registers = |mask: &[u8]| {
+            let selected = read(1, &[(0x000B, mask)]).map(|selections| selections.into_iter().map(|one| one.pcrs));
+            selected.map(|selected| selected.flatten().collect::<Vec<u8>>())
+        };
+        assert_eq!(registers(&[]), Ok(vec![]));
+        assert_eq!(registers(&[0x81]), Ok(vec![0, 7]));
+        assert_eq!(registers(&[0, 0x01]), Ok(vec![8]));
+        assert_eq!(registers(&[0x01, 0x02, 0x80]), Ok(vec![0, 9, 23]));
+        for mask in [&[0; 4][..], &[0; 5], &[0; 255]] {
+            assert_eq!(registers(mask).err(), refused("size of a selection", mask.len() as u64));
+        }
+        assert_eq!(read(2, &[(0x000B, &[1]), (0x000B, &[2])]).err(), refused("repeated bank", 0x000B));
+        assert_eq!(read(1, &[(0x0010, &[1])]).err(), refused("bank", 0x0010));
+    }
+
+    #[test]
+    fn there_are_up_to_eight_selections() {
+        // Fewer banks are known, so eight end where their bytes do.
+        assert!(matches!(read(8, &[]), Err(FormatError::Truncated { .. })));
+        for count in [9, 10, u32::MAX] {
+            assert_eq!(read(count, &[]).err(), refused("number of selections", count.into()));
+        }
+    }
+}

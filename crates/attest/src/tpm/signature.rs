@@ -156,3 +156,67 @@ const RSAPSS_SHA256: &[RsaParameters] =
     &[RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256.with_pss_salt_length(RsaPssSaltLength::Max)];
 const RSAPSS_SHA384: &[RsaParameters] =
     &[RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA384.with_pss_salt_length(RsaPssSaltLength::Max)];
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        encoding::{AsDer, PublicKeyX509Der},
+        rand::SystemRandom,
+        rsa::KeySize,
+        signature::{
+            ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+            KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PSS_SHA256, RSA_PSS_SHA384, RsaEncoding, RsaKeyPair,
+        },
+    };
+
+    use super::*;
+
+    fn wrapped(scheme: u16, hash: u16, parts: &[&[u8]]) -> Signature {
+        let mut bytes = [scheme.to_be_bytes(), hash.to_be_bytes()].concat();
+        for part in parts {
+            bytes.extend(u16::try_from(part.len()).expect("a short part").to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        Signature::parse(&bytes).expect("a signature")
+    }
+
+    #[test]
+    fn each_rsa_scheme_verifies_its_own_signatures_only() {
+        let (pair, random) = (RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"), SystemRandom::new());
+        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("a public key");
+        let key = PublicKey::from_spki(spki.as_ref()).expect("a key that is taken");
+        let schemes: [(u16, u16, &'static dyn RsaEncoding); 4] = [
+            (0x0014, 0x000B, &RSA_PKCS1_SHA256),
+            (0x0014, 0x000C, &RSA_PKCS1_SHA384),
+            (0x0016, 0x000B, &RSA_PSS_SHA256),
+            (0x0016, 0x000C, &RSA_PSS_SHA384),
+        ];
+        for (scheme, hash, encoding) in schemes {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(encoding, &random, b"message", &mut signature).expect("a signature");
+            for (other, of, _) in schemes {
+                let verifies = wrapped(other, of, &[&signature]).verifies(&key, b"message");
+                assert_eq!(verifies, (other, of) == (scheme, hash), "{scheme:#x} {hash:#x} as {other:#x} {of:#x}");
+            }
+            assert!(!wrapped(scheme, hash, &[&signature]).verifies(&key, b"another"));
+        }
+    }
+
+    #[test]
+    fn a_curve_signs_with_its_own_hash_only() {
+        let curves: [(Curve, &'static EcdsaSigningAlgorithm, u16); 2] = [
+            (Curve::P256, &ECDSA_P256_SHA256_FIXED_SIGNING, 0x000B),
+            (Curve::P384, &ECDSA_P384_SHA384_FIXED_SIGNING, 0x000C),
+        ];
+        for (curve, algorithm, hash) in curves {
+            let pair = EcdsaKeyPair::generate(algorithm).expect("a key");
+            let key = PublicKey::Ecc { curve, point: pair.public_key().as_ref().to_vec() };
+            let signature = pair.sign(&SystemRandom::new(), b"message").expect("a signature");
+            let (r, s) = signature.as_ref().split_at(curve.size());
+            for labelled in [0x000B, 0x000C] {
+                let verifies = wrapped(0x0018, labelled, &[r, s]).verifies(&key, b"message");
+                assert_eq!(verifies, labelled == hash, "{curve:?} as {labelled:#x}");
+            }
+        }
+    }
+}

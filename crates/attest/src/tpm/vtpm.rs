@@ -304,6 +304,7 @@ const ECDSA: u16 = 0x0018;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
     use aws_lc_rs::{
         rand::SystemRandom,
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
@@ -331,5 +332,121 @@ mod tests {
             let (r, s) = bare.split_at(curve.size());
             assert!(!verifies(&[s, r].concat()));
         }
+    }
+    #[test]
+    fn a_key_is_spelt_one_way() {
+        for (curve, algorithm) in
+            [(Curve::P256, &ECDSA_P256_SHA256_FIXED_SIGNING), (Curve::P384, &ECDSA_P384_SHA384_FIXED_SIGNING)]
+        {
+            let pair = EcdsaKeyPair::generate(algorithm).expect("a key");
+            let key = PublicKey::Ecc { curve, point: pair.public_key().as_ref().to_vec() };
+            assert_eq!(PublicKey::from_spki(&key.spki()), Some(key));
+        }
+        let key = PublicKey::Rsa { modulus: vec![0xC3; 256] };
+        let spki = key.spki();
+        assert_eq!(PublicKey::from_spki(&spki), Some(key));
+        assert_eq!(PublicKey::from_spki(&[&spki[..], &[0]].concat()), None);
+        // An exponent of 65539.
+        let mut other = spki;
+        other.iter_mut().rev().take(1).for_each(|byte| *byte = 3);
+        assert_eq!(PublicKey::from_spki(&other), None);
+        assert_eq!(PublicKey::from_spki(b"no key"), None);
+    }
+
+    #[test]
+    fn a_bare_signature_of_rsa_has_the_size_of_its_key() {
+        let key = PublicKey::Rsa { modulus: vec![0xC3; 256] };
+        let count = |size: usize| candidates(&key, &vec![0xA5; size]).len();
+        assert_eq!((count(255), count(256), count(257), count(0)), (0, 3, 0, 0));
+    }
+
+    #[test]
+    fn a_signature_in_der_is_two_positive_numbers_and_nothing_else() {
+        fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
+            let number = |bytes: &[u8]| [&[0x02, bytes.len() as u8], bytes].concat();
+            let body = [number(r), number(s)].concat();
+            [&[0x30, body.len() as u8][..], &body].concat()
+        }
+        let read = |bytes: &[u8]| halves(bytes).map(|(r, s)| (r.to_vec(), s.to_vec()));
+        let taken = |r: &[u8], s: &[u8]| Some((r.to_vec(), s.to_vec()));
+        assert_eq!(read(&der(&[7], &[0x7F, 2])), taken(&[7], &[0x7F, 2]));
+        // The zero before a number whose first bit is set is not of the number; neither is that before any other.
+        assert_eq!(read(&der(&[0, 0x80], &[0, 1])), taken(&[0x80], &[1]));
+        assert_eq!(read(&der(&[1; 49], &[2; 49])), taken(&[1; 49], &[2; 49]));
+        // Negative, empty, longer than any curve's.
+        for bad in [&[0x80][..], &[0xFF, 1], &[], &[1; 50]] {
+            assert_eq!(read(&der(bad, &[1])), None, "{bad:?}");
+            assert_eq!(read(&der(&[1], bad)), None, "{bad:?}");
+        }
+        let good = der(&[1; 32], &[2; 32]);
+        for size in 0..good.len() {
+            assert_eq!(read(&good[..size]), None, "{size}");
+        }
+        assert_eq!(read(&[&good[..], &[0]].concat()), None);
+        let with = |at: usize, byte: u8| {
+            let mut changed = good.clone();
+            changed[at] = byte;
+            read(&changed)
+        };
+        for (at, byte) in
+            [(0, 0x31), (1, 67), (1, 69), (2, 0x03), (3, 31), (3, 33), (36, 0x04), (37, 31), (37, 33), (37, 0xFF)]
+        {
+            assert_eq!(with(at, byte), None, "{at} {byte}");
+        }
+        // A third number, and a length that is not of the short form.
+        let third = [&[0x30, 9][..], &[2, 1, 1, 2, 1, 1, 2, 1, 1]].concat();
+        assert_eq!(read(&third), None);
+        let long = [&[0x30, 0x80][..], &[0; 0x80]].concat();
+        assert_eq!(read(&long), None);
+    }
+
+    #[test]
+    fn a_log_is_held_against_every_register_that_is_shown() {
+        use crate::events::{Event, RoleName};
+        let bank = HashAlgorithm::Sha256;
+        let mut log = EventLog::new(&[bank, HashAlgorithm::Sha384]);
+        let role = RoleName::try_from("worker").expect("a name");
+        log.append(&Event::role(&role, &envelope::Digest::of(b"a binary")));
+        log.append(&Event::system_ready());
+        let bytes = log.encode();
+        let shown = |bank: HashAlgorithm| -> Vec<PcrValue> {
+            let replayed = log.replay(bank).expect("a replay");
+            replayed.into_iter().map(|(index, value)| PcrValue { bank, index, value }).collect()
+        };
+        let both = [shown(bank), shown(HashAlgorithm::Sha384)].concat();
+        assert!(!shown(bank).is_empty());
+        assert_eq!(check_log(&bytes, &both), Ok(()));
+        assert_eq!(check_log(&bytes, &[]), Ok(()));
+        for at in 0..both.len() {
+            let mut changed = both.clone();
+            changed[at].value[0] ^= 1;
+            assert_eq!(check_log(&bytes, &changed), Err(QuoteFault::Replay(both[at].index)));
+        }
+        // Registers of which the log says nothing, and banks that it does not have, are for others to judge.
+        let other = PcrValue { bank, index: 3, value: vec![9; 32] };
+        let elsewhere = PcrValue { bank: HashAlgorithm::Sha1, index: both[0].index, value: vec![9; 20] };
+        assert_eq!(check_log(&bytes, &[both.clone(), vec![other, elsewhere]].concat()), Ok(()));
+        assert!(matches!(check_log(&bytes[1..], &both), Err(QuoteFault::Log(_))));
+    }
+
+    #[test]
+    fn registers_of_sha1_are_shown_and_decide_nothing() {
+        let value = |bank: HashAlgorithm, index: u8| PcrValue { bank, index, value: vec![index; bank.size()] };
+        let pcrs = [value(HashAlgorithm::Sha1, 1), value(HashAlgorithm::Sha256, 2), value(HashAlgorithm::Sha384, 3)];
+        let names: Vec<String> = registers(&pcrs).into_iter().map(|register| register.name).collect();
+        assert_eq!(names, ["pcr2", "sha384:pcr3"]);
+        let quote = Quote {
+            qualified_signer: vec![],
+            extra_data: vec![],
+            clock: 0,
+            reset_count: 0,
+            restart_count: 0,
+            clock_is_safe: true,
+            firmware_version: 0,
+            selections: vec![],
+            pcr_digest: vec![],
+        };
+        let claimed: Vec<String> = claims(&quote, &pcrs).into_iter().map(|claim| claim.name).collect();
+        assert!(claimed.contains(&"sha1:pcr1".to_owned()) && !claimed.iter().any(|name| name.contains("pcr2")));
     }
 }
