@@ -33,6 +33,7 @@ use crate::{
     ipc_schema::is_known,
     schema::{Column, Declared, Schema, SqlType, check_names},
     source::{BATCH_ROWS, BUFFER, Batches, Input, SourceKey, Stream},
+    thrift::{Kind, Reader, ThriftError},
 };
 
 /// The schema of an Arrow IPC file or stream.
@@ -160,6 +161,9 @@ fn parquet(input: Input, key: Option<&SourceKey>) -> Result<ParquetRecordBatchRe
         return Err(InputError::KeyNeeded.into());
     }
     let encrypted_footer = tail_is_encrypted(&input)?;
+    if !encrypted_footer {
+        check_footer(&input)?;
+    }
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(input, options).map_err(SealError::Parquet)?;
     let encrypted_column = builder
         .metadata()
@@ -172,6 +176,19 @@ fn parquet(input: Input, key: Option<&SourceKey>) -> Result<ParquetRecordBatchRe
         (None, true) => Err(InputError::KeyNeeded.into()),
         (Some(_), true) | (None, false) => Ok(builder),
     }
+}
+
+/// Passes over a footer that is not encrypted, so that the library is given no list that is longer than what follows: it goes through such a list
+/// element by element. Where there is no footer the library says so.
+fn check_footer(input: &Input) -> Result<(), SealError> {
+    use parquet::file::reader::{ChunkReader as _, Length as _};
+    let Some(end) = input.len().checked_sub(8) else { return Ok(()) };
+    let tail = input.get_bytes(end, 8).map_err(SealError::Parquet)?;
+    let Some(size) = tail.first_chunk().map(|size| u32::from_le_bytes(*size)) else { return Ok(()) };
+    let Some(start) = end.checked_sub(u64::from(size)) else { return Ok(()) };
+    let size = usize::try_from(size).map_err(|_| InputError::ParquetFooter(ThriftError::Size))?;
+    let footer = input.get_bytes(start, size).map_err(SealError::Parquet)?;
+    Ok(Reader::of_owner(&footer).skip(Kind::Struct).map_err(InputError::ParquetFooter)?)
 }
 
 fn tail_is_encrypted(input: &Input) -> Result<bool, SealError> {

@@ -191,6 +191,9 @@ pub enum InputError {
     /// The schema given for sealing is not that of the table.
     #[error("the table has other columns than the schema that was settled for it")]
     OtherSchema,
+    /// The footer of a Parquet file.
+    #[error("the footer of the Parquet file cannot be read\nhint: write the file again, with the program that made it")]
+    ParquetFooter(#[source] crate::ThriftError),
     /// The Parquet file is encrypted and no key was given.
     #[error("the Parquet file is encrypted\nhint: give its footer key, and its column keys if it has any")]
     KeyNeeded,

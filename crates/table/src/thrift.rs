@@ -42,12 +42,18 @@ pub(crate) enum Kind {
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     elements: u64,
+    most: u64,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, elements: 0, depth: 0 }
+        Reader { rest: bytes, elements: 0, most: MAX_ELEMENTS, depth: 0 }
+    }
+
+    /// Of a file that its owner reads: as many elements as there are bytes.
+    pub(crate) fn of_owner(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { most: u64::MAX, ..Reader::new(bytes) }
     }
 
     /// What has not been read yet.
@@ -147,7 +153,7 @@ impl<'a> Reader<'a> {
 
     fn count(&mut self) -> Result<(), ThriftError> {
         self.elements += 1;
-        if self.elements > MAX_ELEMENTS { Err(ThriftError::Elements) } else { Ok(()) }
+        if self.elements > self.most { Err(ThriftError::Elements) } else { Ok(()) }
     }
 
     fn byte(&mut self) -> Result<u8, ThriftError> {

@@ -16,7 +16,7 @@ use arrow::{
 use parquet::{arrow::ArrowWriter, encryption::encrypt::FileEncryptionProperties, file::properties::WriterProperties};
 use proptest::prelude::*;
 use room::*;
-use table::{Declared, Format, InputError, SealError, SourceKey, SqlType, infer_schema, seal_table};
+use table::{Declared, Format, InputError, SealError, SourceKey, SqlType, ThriftError, infer_schema, seal_table};
 
 /// What comes out when a sealed table is read with all its keys.
 fn round_trip(format: Format, bytes: impl Into<Vec<u8>>, declared: &[(&str, &str)]) -> RecordBatch {
@@ -252,6 +252,36 @@ fn arrow_data_that_is_cut_short_is_refused_before_memory_is_taken() {
         let error = seal(Format::ArrowIpc, bytes.clone(), &[]).unwrap_err();
         assert!(matches!(error, SealError::Arrow(_)), "{error:?}");
     }
+}
+
+#[test]
+fn a_parquet_footer_with_a_list_longer_than_the_file_is_refused_before_it_is_walked() {
+    let whole = parquet(&columnar(), None);
+    let end = whole.len() - 8;
+    let size = u32::from_le_bytes(*whole[end..].first_chunk().unwrap());
+    // The structure's end, and in front of it field 15: a list of that many booleans.
+    let with = |count: &[u8], follows: &[u8]| {
+        let mut bytes = whole[..end - 1].to_vec();
+        let more = [&[0x89, 0xF1][..], count, follows].concat();
+        bytes.extend_from_slice(&more);
+        bytes.push(0);
+        bytes.extend_from_slice(&(size + more.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(b"PAR1");
+        bytes
+    };
+    for count in [&[0xFF, 0xFF, 0xFF, 0xFF, 0x07][..], &[0x80, 0x80, 0x04]] {
+        let refused = refused(Format::Parquet, with(count, &[]), &[]);
+        assert!(matches!(refused, InputError::ParquetFooter(ThriftError::Size)), "{refused:?}");
+    }
+    let cut = refused(Format::Parquet, with(&[], &[]), &[]);
+    assert!(matches!(cut, InputError::ParquetFooter(_)), "{cut:?}");
+    assert_eq!(refused_text(&whole[..end - 1]), "cannot decode the Parquet file");
+}
+
+/// What sealing says of bytes that are not Parquet.
+fn refused_text(bytes: &[u8]) -> String {
+    let source = table::Source::new(Format::Parquet, std::io::Cursor::new(bytes.to_vec()));
+    source.and_then(|mut source| infer_schema(&mut source, &Declared::none())).unwrap_err().to_string()
 }
 
 #[test]
