@@ -324,16 +324,18 @@ fn parse_header(data: &[u8]) -> Result<(Vec<LogAlgorithm>, Vec<u8>), FormatError
     Ok((algorithms, vendor))
 }
 
-/// TCG_PCR_EVENT2: exactly the declared digests, each once, in any order.
+/// TCG_PCR_EVENT2: declared digests, each once, in any order. There should be one for each bank; firmware exists that leaves banks out, and such a
+/// bank is not replayed ([`ReplayError::Bank`]).
 fn agile_entry(reader: &mut Reader<'_>, algorithms: &[LogAlgorithm]) -> Result<Entry, FormatError> {
     let pcr = reader.u32_le()?;
     let kind = reader.u32_le()?;
     let count = reader.u32_le()?;
-    if usize::try_from(count).ok() != Some(algorithms.len()) {
+    let fits = usize::try_from(count).is_ok_and(|count| (1..=algorithms.len()).contains(&count));
+    if !fits {
         return Err(reader.refuse("number of digests", count));
     }
     let mut digests: Vec<(u16, Vec<u8>)> = Vec::with_capacity(algorithms.len());
-    for _ in algorithms {
+    for _ in 0..count {
         let id = reader.u16_le()?;
         let declared = algorithms.iter().find(|algorithm| algorithm.id == id);
         let fresh = digests.iter().all(|(other, _)| *other != id);

@@ -178,6 +178,34 @@ fn a_log_is_read_up_to_4_mib_and_no_further() {
     }
 }
 
+#[test]
+fn an_event_may_leave_out_banks_and_they_are_not_replayed() {
+    let (sha1, sha256, sha384) = (HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384);
+    let event = |digests: &[(u16, Vec<u8>)]| {
+        let head = [4_u32.to_le_bytes(), 8_u32.to_le_bytes(), (digests.len() as u32).to_le_bytes()].concat();
+        let digests = digests.iter().flat_map(|(id, digest)| [&id.to_le_bytes()[..], digest].concat());
+        head.into_iter().chain(digests).chain([0; 4]).collect::<Vec<u8>>()
+    };
+    let of = |bank: HashAlgorithm| (bank.id(), vec![7; bank.size()]);
+    let parsed = |digests: &[(u16, Vec<u8>)]| {
+        let header = EventLog::new(&[sha1, sha256, sha384]).encode();
+        EventLog::parse(&[header, event(&[of(sha384), of(sha1), of(sha256)]), event(digests)].concat())
+    };
+    let whole = parsed(&[of(sha1), of(sha256), of(sha384)]).unwrap();
+    assert!([sha1, sha256, sha384].into_iter().all(|bank| whole.replay(bank).is_ok()));
+    let some = parsed(&[of(sha256), of(sha1)]).unwrap();
+    assert_eq!(some.replay(sha256), whole.replay(sha256));
+    assert_eq!(some.replay(sha384), Err(ReplayError::Bank(sha384)));
+    assert!(parsed(&[of(sha256)]).is_ok());
+    let refused =
+        |field: &'static str, value: u64| Err(FormatError::Value { structure: "the event log", field, value });
+    assert_eq!(parsed(&[]), refused("number of digests", 0));
+    let four = [of(sha1), of(sha256), of(sha384), of(sha1)];
+    assert_eq!(parsed(&four), refused("number of digests", 4));
+    assert_eq!(parsed(&[of(sha256), of(sha256)]), refused("algorithm of a digest", 0x000B));
+    assert_eq!(parsed(&[of(HashAlgorithm::Sha512)]), refused("algorithm of a digest", 0x000D));
+}
+
 proptest! {
     #[test]
     fn parsers_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {

@@ -260,6 +260,23 @@ fn a_line_of_text_is_the_entry_that_its_binary_form_is() {
 }
 
 #[test]
+fn a_last_line_without_its_end_is_whole_or_malformed() {
+    let data = data(&digest(b"sha256"), b"/usr/bin/true\0", &[]);
+    let line = |name: &str| {
+        let hash = hex::encode(HashAlgorithm::Sha1.hash(&[&data]));
+        format!("10 {hash} ima-ng sha256:{} {name}", hex::encode([0xAB; 32]))
+    };
+    let (whole, cut) = (line("/usr/bin/true"), line("/usr/bin/tru"));
+    assert_eq!(parsed(whole.as_bytes()), Ok(1));
+    assert_eq!(parsed(format!("{whole}\n{whole}").as_bytes()), Ok(2));
+    assert_eq!(parsed(cut.as_bytes()), Err(ImaError::Entry(1)));
+    assert_eq!(parsed(format!("{whole}\n{cut}").as_bytes()), Err(ImaError::Entry(2)));
+    // With its end it says another name.
+    assert_eq!(parsed(format!("{cut}\n").as_bytes()), Err(ImaError::TemplateHash(1)));
+    assert_eq!(parsed(format!("{cut}\n{whole}").as_bytes()), Err(ImaError::TemplateHash(1)));
+}
+
+#[test]
 fn a_list_is_read_up_to_8_mib_and_no_further() {
     assert_eq!(parsed(&vec![b' '; 8 << 20]), Err(ImaError::Entry(1)));
     let refused = FormatError::TooLarge { structure: "the measurement list", size: (8 << 20) + 1, limit: 8 << 20 };

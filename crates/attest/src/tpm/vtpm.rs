@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
 
-use super::{Curve, PublicKey, Quote, check_quote};
+use super::{Curve, PublicKey, Quote, QuoteError, check_quote};
 use crate::{
     AppraisalError, HashAlgorithm, PcrValue, Tier,
     event_log::{EventLog, ReplayError},
@@ -82,7 +82,7 @@ impl Refusal for QuoteFault {
     }
 
     fn is_malformed(&self) -> bool {
-        matches!(self, QuoteFault::Quote(AppraisalError::Malformed(_)) | QuoteFault::Log(_))
+        matches!(self, QuoteFault::SignatureForm | QuoteFault::Quote(AppraisalError::Malformed(_)) | QuoteFault::Log(_))
     }
 }
 
@@ -103,6 +103,12 @@ impl QuoteEvidence<'_> {
         let candidates = candidates(key, self.signature);
         if candidates.is_empty() {
             return Err(QuoteFault::SignatureForm);
+        }
+        // What is cut or longer is told apart from what was changed; what else its form says counts only once it is signed.
+        if let Err(QuoteError::Format(fault @ (FormatError::Truncated { .. } | FormatError::Trailing { .. }))) =
+            Quote::parse(self.message)
+        {
+            return Err(QuoteFault::Quote(AppraisalError::Malformed(fault)));
         }
         let mut outcome = Err(AppraisalError::Signature);
         for candidate in candidates {
