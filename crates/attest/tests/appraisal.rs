@@ -11,8 +11,10 @@ use attest::{
     events::{Event, RoleName},
     tpm::{Activation, AkFault, EnrolledAk, Vouching},
 };
-use envelope::{Digest, SigningKey, statement::Signed};
-use forge::{AK_ATTRIBUTES, Authority, Room, SALT, ecdsa_key, enrol, enrolment_evidence, name_of, now, parts, worker};
+use envelope::{Digest, SigningKey, statement::Signed, text::Bytes};
+use forge::{
+    AK_ATTRIBUTES, Authority, Room, SALT, ecdsa_key, enrol, enrolment_evidence, name_of, now, parts, tpm_name, worker,
+};
 use zeroize::Zeroizing;
 
 #[test]
@@ -272,6 +274,55 @@ fn a9_a_root_cannot_make_a_tpm_in_software_more_than_it_is() {
     assert_eq!(room.appraise().unwrap().tier(), Tier::SoftwareTpm);
     room.policy.tpm.endorsement_keys = EndorsementKeys::Any;
     assert_eq!(room.appraise(), Err(AppraisalError::SoftwareTpmNotListed));
+}
+
+#[test]
+fn a9_either_part_of_a_name_tells_a_tpm_in_software() {
+    let tier = |manufacturer: &str, model: &str| {
+        let (mut room, authority) = (Room::new(), Authority::new("another maker"));
+        let (public, certificate) =
+            authority.endorse(|params| params.custom_extensions = vec![tpm_name(manufacturer, model)]);
+        room.claim.ek_public = Bytes(public);
+        room.claim.ek_certificates = vec![Bytes(certificate)];
+        room.policy.tier_floor = Tier::SoftwareTpm;
+        room.policy.tpm.roots[0].certificate = Bytes(authority.certificate);
+        room.policy.tpm.endorsement_keys = EndorsementKeys::Listed(vec![room.claim.ek_digest().unwrap()]);
+        room.enrolled = enrol(&room.ak, &room.claim, &room.policy, &room.fields).unwrap();
+        room.appraise().map(|result| result.tier())
+    };
+    assert_eq!(tier("id:4E544300", "NPCT75x"), Ok(Tier::Tpm));
+    for (manufacturer, model) in
+        [("id:00001014", "NPCT75x"), ("ID:00001014", "NPCT75x"), ("id:4E544300", "swtpm"), ("id:4E544300", "a SWTPM 2")]
+    {
+        let refused = tier(manufacturer, model);
+        assert!(refused == Ok(Tier::SoftwareTpm), "{manufacturer} {model}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_tpm_above_the_floor_is_enrolled_and_one_below_is_not() {
+    for (floor, refused) in [(Tier::SoftwareTpm, None), (Tier::Tpm, None), (Tier::ConfidentialVm, Some(Tier::Tpm))] {
+        let mut room = Room::new();
+        room.policy.tier_floor = floor;
+        let enrolled = enrol(&room.ak, &room.claim, &room.policy, &room.fields).map(drop);
+        let expected = refused.map_or(Ok(()), |actual| Err(AppraisalError::Tier { floor, actual }));
+        assert_eq!(enrolled, expected);
+    }
+}
+
+#[test]
+fn up_to_eight_authorities_stand_between_a_key_and_its_root() {
+    let with = |count: usize| {
+        let mut room = Room::new();
+        let other = Authority::new("somebody else").certificate;
+        let leaf = room.claim.ek_certificates[0].clone();
+        room.claim.ek_certificates = [vec![leaf], vec![Bytes(other); count]].concat();
+        enrol(&room.ak, &room.claim, &room.policy, &room.fields).map(drop)
+    };
+    assert_eq!(with(8), Ok(()));
+    for count in [9, 10] {
+        assert_eq!(with(count), Err(AppraisalError::Certificate));
+    }
 }
 
 #[test]

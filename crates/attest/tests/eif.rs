@@ -272,6 +272,34 @@ fn headers_that_do_not_describe_their_sections_are_refused() {
 }
 
 #[test]
+fn an_image_has_up_to_32_sections() {
+    let with = |count: usize| {
+        let mut sections = vec![(KERNEL, b"k".to_vec()), (COMMAND_LINE, b"c".to_vec())];
+        sections.resize(count.min(32), (RAM_DISK, b"r".to_vec()));
+        let mut image = image(&sections);
+        image[COUNT..COUNT + 2].copy_from_slice(&(count as u16).to_be_bytes());
+        measure(&sealed(image)).map(|_| ())
+    };
+    assert_eq!(with(32), Ok(()));
+    for count in [33, 34, 0xFFFF] {
+        assert_eq!(with(count), Err(ImageError::Section(count)));
+    }
+}
+
+#[test]
+fn a_signature_section_is_read_up_to_64_kib_and_no_further() {
+    let with = |size: usize| {
+        let mut sections = sections();
+        sections.push((SIGNATURE, vec![0xFF; size]));
+        measure(&image(&sections)).unwrap_err()
+    };
+    assert!(matches!(with(64 << 10), ImageError::SignatureSection(_)));
+    for more in [1, 2] {
+        assert_eq!(with((64 << 10) + more), ImageError::Certificate);
+    }
+}
+
+#[test]
 fn an_image_has_one_kernel_one_command_line_and_a_disk() {
     let judged = |change: &dyn Fn(&mut Sections)| {
         let mut parts = sections();

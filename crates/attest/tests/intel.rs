@@ -395,6 +395,46 @@ fn the_level_is_the_first_that_every_component_reaches() {
 }
 
 #[test]
+fn levels_of_the_second_form_have_sixteen_members() {
+    // The same level as in the third form, member by member; `change` may spoil one.
+    let with = |change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        sgx_with(|world| {
+            let members = (1..=16).map(|at| (format!("sgxtcbcomp{at:02}svn"), json!(2)));
+            let mut tcb: serde_json::Map<String, Value> = members.collect();
+            tcb.insert("pcesvn".to_owned(), json!(11));
+            change(&mut tcb);
+            world.tcb_info["version"] = json!(2);
+            world.tcb_info.as_object_mut().unwrap().remove("id");
+            level(&mut world.tcb_info)["tcb"] = Value::Object(tcb);
+        })
+        .map(|genuine| genuine.assurance())
+    };
+    assert_eq!(with(&|_| ()), Ok(Assurance::Affirmed));
+    for at in 1..=16 {
+        let name = format!("sgxtcbcomp{at:02}svn");
+        // The platform has 3 of each.
+        assert_eq!(with(&|tcb| drop(tcb.insert(name.clone(), json!(3)))), Ok(Assurance::Affirmed));
+        assert_eq!(with(&|tcb| drop(tcb.insert(name.clone(), json!(4)))), Err(IntelError::TcbNotSupported), "{name}");
+        assert_eq!(with(&|tcb| drop(tcb.remove(&name))), Err(IntelError::ComponentCount(15)), "{name}");
+    }
+}
+
+#[test]
+fn what_a_trust_domain_may_do_is_told() {
+    let names = ["sept_ve_disable", "migratable", "protection_keys", "key_locker", "perfmon"];
+    let told = |attributes: u64| {
+        let genuine =
+            tdx_with(|world| world.body[TD_ATTRIBUTES..TD_ATTRIBUTES + 8].copy_from_slice(&attributes.to_le_bytes()));
+        let genuine = genuine.unwrap();
+        names.map(|name| genuine.claim(name).map(str::to_owned))
+    };
+    for (at, bit) in [28, 29, 30, 31, 63].into_iter().enumerate() {
+        let only = std::array::from_fn(|index| Some((index == at).to_string()));
+        assert_eq!(told(1 << bit), only, "{bit}");
+    }
+}
+
+#[test]
 fn the_tdx_module_is_one_that_intel_describes() {
     let mismatch = |field| Some(IntelError::TdxModule(field));
     assert_eq!(tdx_with(|world| world.body[TD_SVN + 1] = 3).err(), mismatch(ModuleField::Version));

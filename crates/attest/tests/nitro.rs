@@ -247,6 +247,58 @@ fn fields_that_are_missing_odd_or_unknown_are_named() {
 }
 
 #[test]
+fn sizes_and_times_are_bounded_to_the_last() {
+    let with = |name: &'static str, value: Vec<u8>| {
+        let mut forge = Forge::new();
+        forge.set(name, value);
+        examine(&NitroEvidence { document: forge.document() }, &forge.anchors(), now()).map(|_| ())
+    };
+    let odd = |name: &'static str| Err(NitroError::Field(name));
+    let module = |size: usize| with("module_id", cbor::text(&"m".repeat(size)));
+    assert_eq!((module(256), module(257), module(0)), (Ok(()), odd("module_id"), odd("module_id")));
+    assert_eq!(with("module_id", cbor::text("i 1")), odd("module_id"));
+    // Registers 0 to 31, the first three of them always.
+    let register = |index: u64| {
+        let value = |index: u64| (cbor::head(0, index), cbor::bytes(&[1; 48]));
+        with("pcrs", cbor::map(&[value(0), value(1), value(2), value(index)]))
+    };
+    assert_eq!((register(31), register(32), register(33)), (Ok(()), odd("pcrs"), odd("pcrs")));
+    // Made up to a minute after the given time, and not before the year 1970 began.
+    let made = |milliseconds: i64| with("timestamp", cbor::head(0, u64::try_from(milliseconds).unwrap()));
+    let time = now().as_millisecond();
+    assert_eq!((made(time + 60_999), made(time + 61_000)), (Ok(()), Err(NitroError::Future)));
+    assert_eq!((made(0), made(1)), (odd("timestamp"), Err(NitroError::Timestamp)));
+    // The whole, in front of anything else.
+    let refusal = |size: usize| Forge::new().refusal_of(vec![0; size]);
+    assert!(matches!(refusal(32 << 10), NitroError::Envelope(_)));
+    for size in [(32 << 10) + 1, (32 << 10) + 2] {
+        assert_eq!(refusal(size), NitroError::TooLarge(size));
+    }
+}
+
+#[test]
+fn a_leaf_signs_documents_and_no_certificates() {
+    let with = |usages: &[KeyUsagePurpose], ca: IsCa| {
+        let forge = Forge::with(
+            |leaf| {
+                leaf.key_usages = usages.to_vec();
+                leaf.is_ca = ca;
+            },
+            |_| {},
+        );
+        examine(&NitroEvidence { document: forge.document() }, &forge.anchors(), now()).map(|_| ())
+    };
+    let (signs, certifies) = (KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign);
+    assert_eq!(with(&[signs], IsCa::NoCa), Ok(()));
+    assert_eq!(with(&[signs], IsCa::ExplicitNoCa), Ok(()));
+    assert_eq!(with(&[], IsCa::NoCa), Ok(()));
+    for usages in [&[signs, certifies][..], &[certifies], &[KeyUsagePurpose::KeyAgreement]] {
+        assert_eq!(with(usages, IsCa::NoCa), Err(NitroError::Leaf), "{usages:?}");
+    }
+    assert_eq!(with(&[signs], IsCa::Ca(BasicConstraints::Unconstrained)), Err(NitroError::Leaf));
+}
+
+#[test]
 fn a1_every_bit_of_a_document_counts_and_a2_its_length() {
     let forge = Forge::new();
     let (document, anchors) = (forge.document(), forge.anchors());

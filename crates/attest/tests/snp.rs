@@ -7,7 +7,7 @@ use std::{
 };
 
 use attest::{
-    Tier,
+    FormatError, Tier,
     azure::{AzureError, AzureSnpGenuine, SnpEndorsements, examine_snp},
     certificate::{CertificateFault, ChainError},
     platform::{HardwareIds, Platform, PlatformPolicy, Refusal, Unfit},
@@ -627,6 +627,44 @@ fn keys_and_authorities_are_examined_without_a_report_too() {
     let list = |revoked: bool| scene.amd.list(revoked, (2026, 2027));
     assert_eq!(examine_authorities(&chain, Some(&list(false)), &roots, now()), Ok(()));
     assert_eq!(examine_authorities(&chain, Some(&list(true)), &roots, now()), Err(SnpError::Revoked));
+}
+
+#[test]
+fn what_a_report_reserves_is_zero_in_its_version() {
+    let report = |generation: Generation, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut report = Amd::new(generation).report();
+        change(&mut report);
+        Report::parse(&report)
+    };
+    let policy =
+        |bits: u64| report(Genoa, &|report| put(report, at::POLICY, &bits.to_le_bytes())).map(|report| report.policy);
+    // Bit 17 is always one; bits 26 and above are nobody's.
+    let refused = |field: &'static str, value: u64| FormatError::Value { structure: "SNP report", field, value };
+    assert_eq!(policy(1 << 17), Ok(1 << 17));
+    assert_eq!(policy(1 << 17 | 1 << 25), Ok(1 << 17 | 1 << 25));
+    for bits in [0, 1 << 16, 1 << 17 | 1 << 26, 1 << 17 | 1 << 63, 1 << 26] {
+        assert_eq!(policy(bits), Err(refused("policy", bits)));
+    }
+    let flags = |bits: u32| {
+        let parsed = report(Genoa, &|report| put(report, at::FLAGS, &bits.to_le_bytes()));
+        parsed.map(|report| (report.author_key_en, report.mask_chip_key, report.signing_key))
+    };
+    assert_eq!(flags(0b00000), Ok((false, false, SigningKey::Vcek)));
+    assert_eq!(flags(0b00001), Ok((true, false, SigningKey::Vcek)));
+    assert_eq!(flags(0b00010), Ok((false, true, SigningKey::Vcek)));
+    assert_eq!(flags(0b00111), Ok((true, true, SigningKey::Vlek)));
+    assert_eq!(flags(0b01000), Err(refused("signing key", 2)));
+    assert_eq!(flags(0b11100), Err(refused("signing key", 7)));
+    assert_eq!(flags(0b100000), Err(refused("flags", 0b100000)));
+    // The fifth version has two vectors of mitigations behind the launch's security version; the second has zeros there.
+    let behind = |generation: Generation, offset: usize| {
+        report(generation, &|report| put(report, at::LAUNCH_TCB + 8 + offset, &[1])).map(|_| ())
+    };
+    for offset in 0..16 {
+        assert_eq!(behind(Genoa, offset), Ok(()), "{offset}");
+        assert!(behind(Milan, offset).is_err(), "{offset}");
+    }
+    assert!(behind(Genoa, 16).is_err());
 }
 
 #[test]

@@ -182,3 +182,29 @@ const TDX_ROLES: [&str; 8] = [
     "pck_crl",
     "root_ca_crl",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_makers_authorities_are_those_that_ship() {
+        assert_eq!(makers(Platform::SevSnp), snp::anchors());
+        assert_eq!(makers(Platform::Tdx), Authority::IntelSgx.anchors());
+        assert!(!snp::anchors().is_empty() && !Authority::IntelSgx.anchors().is_empty());
+        assert!(makers(Platform::Tpm).is_empty());
+        for platform in [Platform::SevSnp, Platform::Tdx] {
+            assert!(Anchors::Makers.are_makers(platform));
+        }
+    }
+
+    #[test]
+    fn a_strangers_authority_is_no_makers() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate");
+        let stranger = Anchors::Pinned(vec![envelope::text::Bytes(certificate.der().to_vec())]);
+        assert!(!stranger.are_makers(Platform::SevSnp) && !stranger.are_makers(Platform::Tdx));
+        let nonsense = Anchors::Pinned(vec![envelope::text::Bytes(vec![0x30])]);
+        assert!(!nonsense.are_makers(Platform::SevSnp));
+    }
+}
