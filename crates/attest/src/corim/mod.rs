@@ -9,6 +9,8 @@
 //! Where the profile is known here (Arm's of CCA platforms and realms, and of PSA devices), its own rules are checked. Tags of other
 //! kinds (CoSWID, CoTL) are carried along unread. Absent: fetching of dependent manifests.
 
+mod digest;
+mod measurements;
 mod profile;
 mod validity;
 
@@ -16,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+pub use digest::HashAlgorithm;
 pub use profile::ProfileRule;
 
 use crate::{
@@ -62,8 +65,8 @@ pub struct ReferenceMeasurement {
     pub key: Option<String>,
     /// What it is called.
     pub name: Option<String>,
-    /// Its digests: IANA's number of the hash, and the value.
-    pub digests: Vec<(i64, Vec<u8>)>,
+    /// Its digests: the hash and the value.
+    pub digests: Vec<(HashAlgorithm, Vec<u8>)>,
 }
 
 /// A CoRIM that a trusted key signed.
@@ -109,7 +112,7 @@ pub enum CorimError {
     ClassId,
     /// A profile's rule.
     #[error("the CoRIM is not of the profile that it names")]
-    Profile(#[source] ProfileRule),
+    Profile(#[from] ProfileRule),
     /// Not yet.
     #[error("the CoRIM does not hold before {0}")]
     NotYetValid(Timestamp),
@@ -239,7 +242,7 @@ impl SignedCorim {
     /// Holds it and the signature over it against a time. Where neither says how long it holds it is refused: Reference Values expire.
     ///
     /// # Errors
-    /// [`CorimError::NotYetValid`], [`CorimError::Expired`], [`CorimError::NoValidity`]; a rule of the profile for PSA devices.
+    /// [`CorimError::NotYetValid`], [`CorimError::Expired`], [`CorimError::NoValidity`]; a rule of the profile for PSA devices before 2025.
     pub fn current(self, now: Timestamp) -> Result<CurrentCorim, CorimError> {
         let SignedCorim { corim, validity } = self;
         validity.and(Validity { not_before: corim.not_before, not_after: corim.not_after }).check(now)?;
@@ -252,12 +255,15 @@ impl SignedCorim {
 
 impl CurrentCorim {
     /// The Reference Values of one class, as [`ReferenceTriple`] writes it: by name or key of the measurement, the accepted digests in hexadecimal.
+    /// Digests by a hash that has only a name are none of them.
     pub fn reference_values_of(&self, class: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let triples = self.corim.references.iter().filter(|triple| triple.class.as_deref() == Some(class));
         for measurement in triples.flat_map(|triple| &triple.measurements) {
             let Some(name) = measurement.name.clone().or_else(|| measurement.key.clone()) else { continue };
-            values.entry(name).or_default().extend(measurement.digests.iter().map(|(_, digest)| hex::encode(digest)));
+            let accepted =
+                measurement.digests.iter().filter(|(algorithm, _)| matches!(algorithm, HashAlgorithm::Number(_)));
+            values.entry(name).or_default().extend(accepted.map(|(_, digest)| hex::encode(digest)));
         }
         values
     }
@@ -333,18 +339,12 @@ fn class(environment: &Value<'_>) -> Result<Option<String>, CorimError> {
 /// measurement-map: key 0, values 1; of the values digests 2, name 11.
 fn measurement(value: &Value<'_>) -> Result<ReferenceMeasurement, CorimError> {
     let values = value.at(1).ok_or(CorimError::Member("mval"))?;
-    let mut digests = Vec::new();
-    for digest in records(values.at(2))? {
-        let [algorithm, bytes] = pair(digest)?;
-        let algorithm = algorithm.integer().ok_or(CorimError::Member("digest"))?;
-        digests.push((algorithm, bytes.bytes().ok_or(CorimError::Member("digest"))?.to_vec()));
-    }
     // A PSA component's id is a map of label, version and signer (draft-fdb-rats-psa-endorsements, tag 601).
     let label = || value.at(0)?.tagged().filter(|(tag, _)| *tag == PSA_COMPONENT)?.1.at(1);
     Ok(ReferenceMeasurement {
         key: name(value.at(0)).or_else(|| name(label())),
         name: values.at(11).and_then(Value::text).map(str::to_owned),
-        digests,
+        digests: digest::digests(values.at(2))?,
     })
 }
 

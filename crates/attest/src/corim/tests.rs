@@ -223,6 +223,44 @@ fn reference_values_are_told_apart_by_their_class_and_named_by_name_or_key() {
 }
 
 #[test]
+fn digests_by_a_hash_that_has_only_a_name_are_no_reference_values() {
+    let mut encoder = Encoder::default();
+    encoder.array(2);
+    encoder.map(1);
+    encoder.integer(0);
+    class_of(|encoder| encoder.text("class"))(&mut encoder);
+    encoder.array(2);
+    for (key, hashes) in [("known", ["sha-384", "other"]), ("unknown", ["sha384", "another"])] {
+        encoder.map(2);
+        encoder.integer(0);
+        encoder.text(key);
+        encoder.integer(1);
+        encoder.map(1);
+        encoder.integer(2);
+        encoder.array(2);
+        for (value, hash) in (1..).zip(hashes) {
+            encoder.array(2);
+            encoder.text(hash);
+            encoder.bytes(&[value]);
+        }
+    }
+    let corim = UnsignedCorim::parse(&corim(&[comid(0, &[encoder.done()])])).unwrap();
+    let name = |name: &str| HashAlgorithm::Name(name.to_owned());
+    let read: Vec<_> =
+        corim.references.iter().flat_map(|triple| &triple.measurements).map(|one| &one.digests).collect();
+    assert_eq!(
+        read,
+        [
+            &vec![(HashAlgorithm::Number(7), vec![1]), (name("other"), vec![2])],
+            &vec![(name("sha384"), vec![1]), (name("another"), vec![2])],
+        ]
+    );
+    let values = CurrentCorim { corim }.reference_values_of("class");
+    let expected = [("known".to_owned(), BTreeSet::from(["01".to_owned()])), ("unknown".to_owned(), BTreeSet::new())];
+    assert_eq!(values, BTreeMap::from(expected));
+}
+
+#[test]
 fn a_class_is_a_map_and_its_id_may_be_missing() {
     let key = |encoder: &mut Encoder| encoder.integer(7);
     let classes = |class: &dyn Fn(&mut Encoder)| {
