@@ -42,6 +42,8 @@ pub struct Case {
     pub reference_time: Option<Timestamp>,
     /// The authority, by the manifest's name.
     pub trust_anchor: Option<String>,
+    /// What is wrong with the case itself, in words.
+    fault: Option<String>,
     folder: PathBuf,
     directory: PathBuf,
     files: Value,
@@ -76,6 +78,13 @@ impl Case {
     fn read(case: &Value, folder: &Path) -> Case {
         let text = |name: &str| case.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let value = |name: &str| case.get(name).cloned().unwrap_or(Value::Null);
+        let (reference_time, fault) = match case.get("reference_time") {
+            None | Some(Value::Null) => (None, None),
+            Some(time) => match time.as_str().map(str::parse) {
+                Some(Ok(time)) => (Some(time), None),
+                _ => (None, Some(format!("the reference time {time} is none"))),
+            },
+        };
         Case {
             id: text("id"),
             kind: text("kind"),
@@ -83,12 +92,18 @@ impl Case {
             expected: value("expected"),
             claims: value("claims"),
             policy: value("policy"),
-            reference_time: case.get("reference_time").and_then(Value::as_str).and_then(|time| time.parse().ok()),
+            reference_time,
+            fault,
             trust_anchor: case.get("trust_anchor").and_then(Value::as_str).map(str::to_owned),
             folder: folder.to_owned(),
             directory: folder.join(text("dir")),
             files: value("files"),
         }
+    }
+
+    /// What is wrong with the case itself, in words.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Whether it has a file in this role.
@@ -139,6 +154,14 @@ impl Case {
     /// A text of `claims`.
     pub fn claims(&self, field: &str) -> Option<&str> {
         self.claims.get(field).and_then(Value::as_str)
+    }
+
+    /// The authority that the case brings itself, or else the makers'.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn anchors(&self, makers: Vec<TrustAnchor>) -> Result<Vec<TrustAnchor>, String> {
+        Ok(self.custom_anchor()?.map_or(makers, |anchor| vec![anchor]))
     }
 
     /// The authority that the case brings itself, where its trust anchor is `custom: files.ROLE`.

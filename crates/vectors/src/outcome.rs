@@ -1,6 +1,6 @@
 //! What came of a case, and how it compares with what was expected.
 
-use attest::platform::{Assurance, Claim, Genuine, Refusal};
+use attest::platform::{Assurance, Claim, Genuine, Refusal, Register};
 use serde_json::Value;
 
 use crate::{Agreement, Case, Reasons};
@@ -26,6 +26,16 @@ pub enum Outcome {
     },
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Accepted(assurance) => write!(f, "{assurance:?}"),
+            Outcome::Malformed { code, words } => write!(f, "malformed, {code}: {words}"),
+            Outcome::Refused { code, words } => write!(f, "{code}: {words}"),
+        }
+    }
+}
+
 /// The outcome, with what the Evidence was found to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -33,6 +43,12 @@ pub struct Report {
     pub outcome: Outcome,
     /// The claims; those whose name the manifest knows must have its value.
     pub claims: Vec<Claim>,
+    /// The Evidence of a platform that was found genuine.
+    evidence: Option<Genuine>,
+    /// What is known beyond claims and registers, and can be expected of it.
+    values: Vec<Register>,
+    /// What of the case's policy its kind has held the Evidence against, by member or by name.
+    settled: Vec<String>,
 }
 
 impl Report {
@@ -52,17 +68,46 @@ impl Report {
     pub fn coded(code: &str, words: String, malformed: bool) -> Report {
         let code = code.to_owned();
         let outcome = if malformed { Outcome::Malformed { code, words } } else { Outcome::Refused { code, words } };
-        Report { outcome, claims: Vec::new() }
+        Report { outcome, claims: Vec::new(), evidence: None, values: Vec::new(), settled: Vec::new() }
     }
 
     /// Genuine Evidence.
     pub fn genuine(genuine: &Genuine) -> Report {
-        Report::accepted(genuine.assurance(), genuine.claims().to_vec())
+        let accepted = Report::accepted(genuine.assurance(), genuine.claims().to_vec());
+        Report { evidence: Some(genuine.clone()), ..accepted }
     }
 
-    /// Acceptance.
+    /// Acceptance of what is no platform's Evidence.
     pub fn accepted(assurance: Assurance, claims: Vec<Claim>) -> Report {
-        Report { outcome: Outcome::Accepted(assurance), claims }
+        let outcome = Outcome::Accepted(assurance);
+        Report { outcome, claims, evidence: None, values: Vec::new(), settled: Vec::new() }
+    }
+
+    /// The same, with values that a case may expect beside its claims.
+    #[must_use]
+    pub fn with_values(mut self, values: impl IntoIterator<Item = Register>) -> Report {
+        self.values.extend(values);
+        self
+    }
+
+    /// The same, where this member of the case's policy, or all that it asks for by this name, has been held.
+    #[must_use]
+    pub fn settling(mut self, settled: &str) -> Report {
+        self.settled.push(settled.to_owned());
+        self
+    }
+
+    /// The Evidence, if it is a platform's and genuine.
+    pub const fn evidence(&self) -> Option<&Genuine> {
+        self.evidence.as_ref()
+    }
+
+    pub(crate) fn values(&self) -> &[Register] {
+        &self.values
+    }
+
+    pub(crate) fn has_settled(&self, asked: &str) -> bool {
+        self.settled.iter().any(|settled| settled == asked)
     }
 }
 
@@ -94,16 +139,14 @@ pub(crate) fn compare(case: &Case, report: &Report, reasons: &Reasons, strict: b
             let Some(reason) = reason else { return Agreement::Agrees };
             match reasons.codes(&case.kind, reason) {
                 Some(codes) if codes.contains(code) => Agreement::Agrees,
-                Some(codes) => {
-                    Agreement::Disagrees(format!("`{reason}` asks for {codes:?}, got {}", told(&report.outcome)))
-                }
+                Some(codes) => Agreement::Disagrees(format!("`{reason}` asks for {codes:?}, got {}", report.outcome)),
                 None if strict => {
-                    Agreement::Disagrees(format!("the reason `{reason}` is in no table; got {}", told(&report.outcome)))
+                    Agreement::Disagrees(format!("the reason `{reason}` is in no table; got {}", report.outcome))
                 }
                 None => Agreement::ByVerdict { reason: reason.to_owned(), code: code.clone() },
             }
         }
-        refused => Agreement::Disagrees(format!("expected {expected}, got {}", told(refused))),
+        refused => Agreement::Disagrees(format!("expected {expected}, got {}", refused)),
     }
 }
 
@@ -121,12 +164,4 @@ fn claims_agree(case: &Case, claims: &[Claim]) -> Agreement {
         }
     }
     Agreement::Agrees
-}
-
-fn told(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Accepted(assurance) => format!("{assurance:?}"),
-        Outcome::Malformed { code, words } => format!("malformed, {code}: {words}"),
-        Outcome::Refused { code, words } => format!("{code}: {words}"),
-    }
 }

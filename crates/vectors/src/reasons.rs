@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::Folder;
 
-/// `reasons.toml`: per kind, for each reason string the codes that satisfy it.
+/// `reasons.toml`: per kind, and for what every kind may expect, for each reason string the codes that satisfy it.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Reasons {
     /// The digest of the manifest that the table is for.
     manifest: String,
+    expectations: BTreeMap<String, Vec<String>>,
     kinds: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
@@ -28,6 +29,6 @@ impl Reasons {
 
     /// The codes that satisfy a reason string, if it is known.
     pub fn codes(&self, kind: &str, reason: &str) -> Option<&Vec<String>> {
-        self.kinds.get(kind)?.get(reason)
+        self.kinds.get(kind)?.get(reason).or_else(|| self.expectations.get(reason))
     }
 }

@@ -6,10 +6,10 @@ use attest::{
     roots::Authority,
 };
 
-use super::quotes::{QuoteFiles, used};
+use super::{Stop, quotes::QuoteFiles};
 use crate::{Case, Report};
 
-pub(super) fn run(case: &Case) -> Result<Report, String> {
+pub(super) fn run(case: &Case) -> Result<Report, Stop> {
     let report = case.need("hcl_report")?;
     let td_quote = case.file("td_quote")?;
     let quote = QuoteFiles::read(case, "tpm_")?;
@@ -29,11 +29,11 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
     let revocation = if pck_crl.is_some() { Revocation::Complete } else { Revocation::Authorities };
     let rules = Rules { evaluation_floor: 0, revocation };
     let evidence = quote.as_ref().map(QuoteFiles::evidence);
-    let anchors = Authority::IntelSgx.anchors();
+    let anchors = case.anchors(Authority::IntelSgx.anchors())?;
     let outcome =
         examine_tdx(&report, td_quote.as_deref(), evidence.as_ref(), &endorsements, &anchors, &rules, case.now());
-    match outcome {
-        Ok(genuine) => used(case, &genuine),
-        Err(error) => Ok(Report::refused(&error)),
-    }
+    Ok(match outcome {
+        Ok(genuine) => Report::genuine(&genuine),
+        Err(error) => Report::refused(&error),
+    })
 }

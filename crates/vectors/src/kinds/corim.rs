@@ -2,36 +2,33 @@
 
 use attest::{
     corim::{CorimError, SignedCorim, UnsignedCorim},
-    keys::VerificationKey,
     platform::Assurance,
 };
 
+use super::{Stop, ear::claim, keys::keys};
 use crate::{Case, Report};
 
-pub(super) fn run(case: &Case) -> Result<Report, String> {
+pub(super) fn run(case: &Case) -> Result<Report, Stop> {
     let bytes = case.need("corim")?;
-    let keys = match case.file("key")? {
-        Some(jwk) => {
-            let jwk = serde_json::from_slice(&jwk).map_err(|error| error.to_string())?;
-            vec![VerificationKey::from_jwk(&jwk).map_err(|error| error.to_string())?]
-        }
-        None => Vec::new(),
-    };
+    let keys = keys(case, "key")?;
     let signed = SignedCorim::open(&bytes, &keys);
     let timed = |corim: SignedCorim| match case.reference_time {
         Some(now) => corim.current(now).map(|_| ()),
         None => Ok(()),
     };
     let outcome = match signed {
-        Ok(corim) => timed(corim).map(|()| Assurance::Affirmed),
+        Ok(corim) => {
+            let id = corim.corim().id.clone();
+            timed(corim).map(|()| (Assurance::Affirmed, id))
+        }
         // A case without a key is about the format alone.
         Err(CorimError::Unsigned | CorimError::Envelope(_)) if keys.is_empty() => {
-            UnsignedCorim::parse(&bytes).map(|_| Assurance::ParsedOnly)
+            UnsignedCorim::parse(&bytes).map(|corim| (Assurance::ParsedOnly, corim.id))
         }
         Err(error) => Err(error),
     };
     Ok(match outcome {
-        Ok(assurance) => Report::accepted(assurance, Vec::new()),
+        Ok((assurance, id)) => Report::accepted(assurance, vec![claim("id", id)]),
         Err(error) => Report::coded(error.code(), error.to_string(), error.is_malformed()),
     })
 }

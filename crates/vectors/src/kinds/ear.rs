@@ -1,4 +1,4 @@
-//! Cases of the kind `ear`: Attestation Results in JWT.
+//! Cases of the kind `ear`: Attestation Results in JWT, or in CWT where the file is CBOR.
 
 use attest::{
     ear::{
@@ -6,51 +6,60 @@ use attest::{
         verify::VerifiedEar,
     },
     keys::VerificationKey,
-    platform::{Assurance, Claim},
+    platform::{Assurance, Claim, Register},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use super::{Stop, keys::named};
 use crate::{Case, Report};
 
-pub(super) fn run(case: &Case) -> Result<Report, String> {
-    let token = text(case, "token")?;
-    let keys = keys(case, &token)?;
-    Ok(match VerifiedEar::from_jwt(&token, &keys, case.now()) {
-        Err(refusal) => Report::refused(&refusal),
-        Ok(verified) => {
-            let ear = verified.ear();
-            let mut claims = vec![
-                claim("iat", ear.issued_at.to_string()),
-                claim("eat_profile", ear.profile.clone()),
-                claim("alg", verified.algorithm().name().to_owned()),
-            ];
-            claims.extend(ear.nonce.clone().map(|nonce| claim("eat_nonce", nonce)));
-            claims.extend(ear.issuer.clone().map(|issuer| claim("iss", issuer)));
-            claims.extend(ear.expires.map(|time| claim("exp", time.to_string())));
-            Report::accepted(Assurance::Affirmed, claims)
-        }
-    })
+pub(super) fn run(case: &Case) -> Result<Report, Stop> {
+    let file = case.need("token")?;
+    let is_cbor = file.first().is_some_and(|first| !first.is_ascii());
+    let outcome = if is_cbor {
+        VerifiedEar::from_cwt(&file, &named(case, "key")?, case.now())
+    } else {
+        let token = text(&file);
+        VerifiedEar::from_jwt(&token, &keys(case, &token)?, case.now())
+    };
+    let verified = match outcome {
+        Ok(verified) => verified,
+        Err(refusal) => return Ok(Report::refused(&refusal)),
+    };
+    let ear = verified.ear();
+    let mut claims = vec![
+        claim("iat", ear.issued_at.to_string()),
+        claim("eat_profile", ear.profile.clone()),
+        claim("alg", verified.algorithm().name().to_owned()),
+        claim("status", verified.status().name().to_owned()),
+        claim("developer", ear.verifier.developer.clone()),
+        claim("build", ear.verifier.build.clone()),
+    ];
+    let texts = [("eat_nonce", &ear.nonce), ("iss", &ear.issuer), ("aud", &ear.audience), ("jti", &ear.token_id)];
+    claims.extend(texts.into_iter().filter_map(|(name, text)| Some(claim(name, text.clone()?))));
+    let times = [("exp", ear.expires), ("nbf", ear.not_before)];
+    claims.extend(times.into_iter().filter_map(|(name, time)| Some(claim(name, time?.to_string()))));
+    // In a CWT the nonce is bytes.
+    let nonce = ear.nonce.as_ref().filter(|_| is_cbor).and_then(|nonce| URL_SAFE_NO_PAD.decode(nonce).ok());
+    let nonce = nonce.map(|value| Register { name: "eat_nonce".to_owned(), value });
+    Ok(Report::accepted(Assurance::Affirmed, claims).with_values(nonce))
 }
 
-/// The keys that the case trusts. Where it says that the token's own key is anchored elsewhere, that anchoring is done here, by the runner: the
+/// The keys that the case trusts. A case that brings none vouches for the key inside its token: the runner makes it the anchor, since the
 /// Verifier itself never takes a key from a token.
-pub(super) fn keys(case: &Case, token: &str) -> Result<Vec<TokenKey>, String> {
-    if let Some(jwk) = case.file("key")? {
-        let jwk = serde_json::from_slice(&jwk).map_err(|error| error.to_string())?;
-        let key = VerificationKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
-        return Ok(vec![TokenKey { id: None, key }]);
+pub(super) fn keys(case: &Case, token: &str) -> Result<Vec<TokenKey>, Stop> {
+    if case.has("key") {
+        return named(case, "key");
     }
-    if !case.expects("signature").is_some_and(|words| words.contains("must be anchored separately")) {
-        return Ok(Vec::new());
-    }
-    let unverified = Unverified::parse(token).map_err(|error| error.to_string())?;
-    let jwk = unverified.header().get("jwk").ok_or("the token embeds no key")?;
-    let key = VerificationKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-    Ok(vec![TokenKey { id: None, key }])
+    let unverified = Unverified::parse(token).ok();
+    let inside = unverified.as_ref().and_then(|token| token.header().get("jwk"));
+    let key = inside.and_then(|jwk| VerificationKey::from_jwk(jwk).ok());
+    Ok(key.map(|key| TokenKey { id: None, key }).into_iter().collect())
 }
 
-/// A file of text. Bytes that are none become characters that no token has.
-pub(super) fn text(case: &Case, role: &str) -> Result<String, String> {
-    Ok(String::from_utf8_lossy(&case.need(role)?).into_owned())
+/// A file of text, without the end of its last line. Bytes that are no text become characters that no token has.
+pub(super) fn text(file: &[u8]) -> String {
+    String::from_utf8_lossy(file.trim_ascii_end()).into_owned()
 }
 
 pub(super) fn claim(name: &str, value: String) -> Claim {

@@ -3,11 +3,12 @@
 use attest::{
     certificate::TrustAnchor,
     intel::{IntelEndorsements, IntelError, Revocation, Rules},
-    platform::{Genuine, HardwareIds, PlatformPolicy, Unfit},
+    platform::Genuine,
     roots::Authority,
 };
 use jiff::Timestamp;
 
+use super::Stop;
 use crate::{Case, Report};
 
 /// An examination of one of the platforms.
@@ -41,10 +42,7 @@ impl Input {
     /// # Errors
     /// In words.
     pub fn of(case: &Case) -> Result<Input, String> {
-        let anchors = match case.custom_anchor()? {
-            Some(anchor) => vec![anchor],
-            None => Authority::IntelSgx.anchors(),
-        };
+        let anchors = case.anchors(Authority::IntelSgx.anchors())?;
         Ok(Input {
             quote: case.need("quote")?,
             tcb_info: case.file("tcb_info")?,
@@ -77,43 +75,10 @@ impl Input {
     }
 }
 
-pub(crate) fn run(case: &Case, examine: Examine) -> Result<Report, String> {
+pub(super) fn run(case: &Case, examine: Examine) -> Result<Report, Stop> {
     let input = Input::of(case)?;
-    let genuine = match examine(&input.quote, &input.endorsements(), &input.anchors, &input.rules(), input.now) {
-        Ok(genuine) => genuine,
-        Err(refusal) => return Ok(Report::refused(&refusal)),
-    };
-    let report = Report::genuine(&genuine);
-    match appraise(case, genuine)? {
-        Some(unfit) => Ok(Report::coded(unfit.code(), unfit.to_string(), false)),
-        None => Ok(report),
-    }
-}
-
-/// Holds the Evidence against what the case asks for beyond it: report data, and a measurement by the name of its register.
-fn appraise(case: &Case, genuine: Genuine) -> Result<Option<Unfit>, String> {
-    let wanted = case.policy.as_object().into_iter().flatten();
-    let wanted: Vec<(&str, &str)> =
-        wanted.filter_map(|(name, value)| Some((name.strip_prefix("expected_")?, value.as_str()?))).collect();
-    if wanted.is_empty() {
-        return Ok(None);
-    }
-    let mut bound = genuine.bound().to_vec();
-    let mut measurements = std::collections::BTreeMap::new();
-    for (name, value) in wanted {
-        if name == "report_data" {
-            bound = hex::decode(value).map_err(|error| format!("expected_report_data: {error}"))?;
-        } else {
-            measurements.insert(name.to_owned(), [value.to_owned()].into());
-        }
-    }
-    // A policy names at least one measurement: where the case asks for none, the Evidence's own.
-    if measurements.is_empty()
-        && let Some(first) = genuine.registers().first()
-    {
-        measurements.insert(first.name.clone(), [hex::encode(&first.value)].into());
-    }
-    let admits = ["affirmed", "conditional", "out-of-date", "signature-only"].map(str::to_owned).into();
-    let policy = PlatformPolicy { tier_floor: genuine.tier(), admits, hardware: HardwareIds::Any, measurements };
-    Ok(genuine.appraise(&bound, &policy).err())
+    Ok(match examine(&input.quote, &input.endorsements(), &input.anchors, &input.rules(), input.now) {
+        Ok(genuine) => Report::genuine(&genuine),
+        Err(refusal) => Report::refused(&refusal),
+    })
 }

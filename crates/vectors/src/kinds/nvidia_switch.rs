@@ -2,8 +2,9 @@
 
 use attest::nvidia::Kind;
 
+use super::Stop;
 use crate::{Case, Report};
 
-pub(super) fn run(case: &Case) -> Result<Report, String> {
+pub(super) fn run(case: &Case) -> Result<Report, Stop> {
     super::nvidia_gpu::examine(case, Kind::Switch)
 }

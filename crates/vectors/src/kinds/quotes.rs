@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use attest::{PcrValue, platform::Genuine, tpm::PublicKey};
+use attest::{
+    PcrValue,
+    tpm::{PublicKey, QuoteFault},
+};
 
-use super::tcg_eventlog::bank;
-use crate::{Case, Report};
+use super::Stop;
+use crate::{Case, Report, names::bank};
 
 /// The files of a quote.
 pub(crate) struct QuoteFiles {
@@ -17,12 +20,13 @@ pub(crate) struct QuoteFiles {
 
 impl QuoteFiles {
     /// Those whose names begin with `prefix`, if the case has any.
-    pub(crate) fn read(case: &Case, prefix: &str) -> Result<Option<QuoteFiles>, String> {
+    pub(crate) fn read(case: &Case, prefix: &str) -> Result<Option<QuoteFiles>, Stop> {
         let Some(message) = case.file(&format!("{prefix}quote_msg"))? else { return Ok(None) };
         Ok(Some(QuoteFiles {
             message,
-            signature: case.need(&format!("{prefix}quote_sig"))?,
-            pcrs: values(&case.need("pcrs")?)?,
+            // What is missing is refused as a signature that is none, and as registers that are not shown.
+            signature: case.file(&format!("{prefix}quote_sig"))?.unwrap_or_default(),
+            pcrs: case.file("pcrs")?.map(|json| values(&json)).transpose().map_err(unreadable)?.unwrap_or_default(),
             event_log: case.file("event_log")?,
         }))
     }
@@ -37,20 +41,14 @@ impl QuoteFiles {
     }
 }
 
-/// Genuine, unless the case's verifier expected another nonce.
-pub(super) fn used(case: &Case, genuine: &Genuine) -> Result<Report, String> {
-    let nonce = case.asks("expected_nonce").map(hex::decode).transpose().map_err(|error| error.to_string())?;
-    match nonce {
-        Some(nonce) if nonce != genuine.bound() => {
-            Ok(Report::coded("not-bound", "the quote was made for another challenge".to_owned(), false))
-        }
-        _ => Ok(Report::genuine(genuine)),
-    }
+/// The attestation key of a case.
+pub(super) fn key(case: &Case) -> Result<PublicKey, Stop> {
+    let spki = case.file("ak_pub")?.unwrap_or_default();
+    PublicKey::from_spki(&spki).ok_or_else(|| Stop::refused(&QuoteFault::Key))
 }
 
-/// The attestation key of a case.
-pub(super) fn key(case: &Case) -> Result<PublicKey, String> {
-    PublicKey::from_spki(&case.need("ak_pub")?).ok_or_else(|| "the attestation key is not one".to_owned())
+fn unreadable(words: String) -> Stop {
+    Stop::Refused(Box::new(Report::coded("registers-malformed", format!("the shown registers: {words}"), true)))
 }
 
 fn values(json: &[u8]) -> Result<Vec<PcrValue>, String> {

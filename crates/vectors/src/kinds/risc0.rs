@@ -1,11 +1,15 @@
 //! Cases of the kind `risc0`: the parameters are the case's own.
 
-use attest::risc0::{self, Parameters, Receipt, VerifyingKey};
+use attest::{
+    platform::Register,
+    risc0::{self, Parameters, Receipt, VerifyingKey},
+};
 use serde_json::Value;
 
+use super::Stop;
 use crate::{Case, Report};
 
-pub(super) fn run(case: &Case) -> Result<Report, String> {
+pub(super) fn run(case: &Case) -> Result<Report, Stop> {
     let stated: Value = serde_json::from_slice(&case.need("params")?).map_err(|error| error.to_string())?;
     let text = |name: &str| stated.get(name).and_then(Value::as_str).ok_or_else(|| format!("no `{name}`"));
     let bytes = |name: &str| -> Result<[u8; 32], String> {
@@ -21,10 +25,13 @@ pub(super) fn run(case: &Case) -> Result<Report, String> {
         Err(error) => return Ok(Report::refused(&error)),
     };
     if hex::encode(parameters.selector()) != text("selector")? {
-        return Err("the parameters do not have the selector that the case states".to_owned());
+        return Err("the parameters do not have the selector that the case states".into());
     }
     match risc0::examine(&receipt, &[parameters], case.now()) {
-        Ok(genuine) => Ok(Report::genuine(&genuine)),
+        Ok(genuine) => {
+            let journal = Register { name: "journal".to_owned(), value: receipt.journal.clone() };
+            Ok(Report::genuine(&genuine).with_values([journal]))
+        }
         Err(error) => Ok(Report::refused(&error)),
     }
 }

@@ -1,18 +1,16 @@
 //! Cases of the kind `snp`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use attest::{
     certificate::{Certificate, TrustAnchor},
-    platform::{Assurance, HardwareIds, PlatformPolicy},
-    snp::{
-        Generation, SigningKey, SnpError, SnpEvidence, SnpGenuine, SnpPolicy, Tcb, anchors, examine,
-        examine_authorities,
-    },
+    platform::Assurance,
+    snp::{Generation, SnpError, SnpEvidence, SnpGenuine, SnpUnfit, Tcb, anchors, examine, examine_authorities},
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::Stop;
 use crate::{Case, Report};
 
 /// A report, and all that comes with it.
@@ -75,77 +73,105 @@ fn chain(case: &Case) -> Result<Option<Vec<u8>>, String> {
     })
 }
 
-pub(super) fn run(case: &Case) -> Result<Report, String> {
+pub(super) fn run(case: &Case) -> Result<Report, Stop> {
     if !case.has("report") {
         let (vcek, list) = (case.file("vcek")?, case.file("crl")?);
         return authorities(case, vcek.as_deref(), chain(case)?, list.as_deref());
     }
-    Ok(match Input::of(case)?.examine(&anchors()) {
-        Ok(genuine) => used(case, genuine)?,
+    Ok(match Input::of(case)?.examine(&case.anchors(anchors())?) {
+        Ok(genuine) => used(case, &genuine)?,
         Err(error) => Report::refused(&error),
     })
 }
 
-/// What the case's verifier asks for beyond a genuine report.
-fn used(case: &Case, snp: SnpGenuine) -> Result<Report, String> {
+/// Held against the lowest versions that the case asks for. A policy for SEV-SNP would ask for more: which machines are acceptable otherwise
+/// is not what these cases are about.
+fn used(case: &Case, snp: &SnpGenuine) -> Result<Report, Stop> {
     let report = Report::genuine(snp.genuine());
-    let mut genuine = snp.genuine().clone();
-    if let Some(floor) = case.policy.get("min_tcb") {
-        let lenient = lenient(snp.generation(), floor, snp.report().vmpl)?;
-        match snp.admit(&lenient) {
-            Ok(admitted) => genuine = admitted,
-            Err(unfit) => return Ok(Report::coded(unfit.code(), unfit.to_string(), false)),
-        }
-    }
-    let expected = case.asks("expected_report_data").map(hex::decode).transpose().map_err(|error| error.to_string())?;
-    let measurement = case.asks("expected_measurement");
-    if expected.is_none() && measurement.is_none() {
+    let floors = floors(case)?;
+    if floors.is_empty() {
         return Ok(report);
     }
-    let bound = expected.unwrap_or_else(|| genuine.bound().to_vec());
-    let actual = genuine.register("measurement").map(hex::encode).unwrap_or_default();
-    let accepted = BTreeSet::from([measurement.map_or(actual, str::to_owned)]);
-    let policy = PlatformPolicy {
-        tier_floor: attest::Tier::ConfidentialVm,
-        admits: [Assurance::Affirmed, Assurance::RevocationUnknown].map(|assurance| assurance.name().to_owned()).into(),
-        hardware: HardwareIds::Any,
-        measurements: BTreeMap::from([("measurement".to_owned(), accepted)]),
-    };
-    Ok(match genuine.appraise(&bound, &policy) {
-        Ok(_) => report,
-        Err(unfit) => Report::coded(unfit.code(), unfit.to_string(), false),
-    })
+    let floor = floors.get(&snp.generation()).ok_or("the floor of security versions is not of this generation")?;
+    for raw in [snp.report().reported_tcb, snp.report().launch_tcb] {
+        let unfit = match Tcb::read(raw, snp.generation()) {
+            None => SnpUnfit::Reserved,
+            Some(actual) if !actual.is_at_least(floor) => SnpUnfit::BelowFloor { floor: *floor, actual },
+            Some(_) => continue,
+        };
+        return Ok(Report::coded(unfit.code(), unfit.to_string(), false));
+    }
+    Ok(report.settling(FLOOR))
 }
 
-/// A policy that asks for the floor alone: which machines are acceptable otherwise is not what these cases are about.
-fn lenient(generation: Generation, floor: &Value, vmpl: u32) -> Result<SnpPolicy, String> {
-    let level = |name: &str| floor.get(name).and_then(Value::as_u64).and_then(|level| u8::try_from(level).ok());
-    let need = |name: &str| level(name).ok_or_else(|| format!("the floor has no `{name}`"));
-    let floor = Tcb {
-        fmc: level("fmc"),
-        bootloader: need("bl")?,
-        tee: need("tee")?,
-        snp: need("snp")?,
-        microcode: need("ucode")?,
+/// The lowest versions that a case asks for, for whichever generation the chip is of; none where it asks for none.
+pub(super) fn floors(case: &Case) -> Result<BTreeMap<Generation, Tcb>, Stop> {
+    let generations = [Generation::Milan, Generation::Genoa, Generation::Turin];
+    let Some(stated) = case.policy.get(FLOOR).filter(|floor| !floor.is_null()) else { return Ok(BTreeMap::new()) };
+    let raw: Option<[u8; 8]> = match stated {
+        Value::Number(number) => number.as_u64().map(u64::to_le_bytes),
+        Value::String(digits) => hex::decode(digits).ok().and_then(|raw| raw.try_into().ok()),
+        Value::Object(parts) => {
+            let parts = Parts::read(parts)?;
+            return Ok(generations.into_iter().map(|generation| (generation, parts.of(generation))).collect());
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) => None,
     };
-    Ok(SnpPolicy {
-        generations: BTreeSet::from([generation]),
-        minimum_tcb: BTreeMap::from([(generation, floor)]),
-        vmpl: BTreeSet::from([vmpl]),
-        signing_keys: BTreeSet::from([SigningKey::Vcek, SigningKey::Vlek]),
-        revocation_list: false,
-    })
+    let raw = raw.ok_or("the floor of security versions cannot be read")?;
+    let read = |generation| Some((generation, Tcb::read(raw, generation)?));
+    let floors: BTreeMap<_, _> = generations.into_iter().filter_map(read).collect();
+    if floors.len() < generations.len() && case.kind != "snp" || floors.is_empty() {
+        return Err("the floor of security versions cannot be read for every generation".into());
+    }
+    Ok(floors)
+}
+
+/// The versions of a floor by their names; what is not named is not asked for.
+#[derive(Default)]
+struct Parts {
+    fmc: u8,
+    bootloader: u8,
+    tee: u8,
+    snp: u8,
+    microcode: u8,
+}
+
+impl Parts {
+    fn read(stated: &Map<String, Value>) -> Result<Parts, Stop> {
+        let mut parts = Parts::default();
+        for (name, value) in stated.iter().filter(|(_, value)| !value.is_null()) {
+            let level = value.as_u64().and_then(|level| u8::try_from(level).ok());
+            let level = level.ok_or_else(|| format!("the floor's `{name}` is no version"))?;
+            match name.as_str() {
+                "fmc" => parts.fmc = level,
+                "bl" | "bootloader" => parts.bootloader = level,
+                "tee" => parts.tee = level,
+                "snp" => parts.snp = level,
+                "ucode" | "microcode" => parts.microcode = level,
+                _ => return Err(Stop::Unusable(format!("the floor has an unknown `{name}`"))),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn of(&self, generation: Generation) -> Tcb {
+        let fmc = (generation == Generation::Turin).then_some(self.fmc);
+        Tcb { fmc, bootloader: self.bootloader, tee: self.tee, snp: self.snp, microcode: self.microcode }
+    }
 }
 
 /// Cases of certificates alone.
-fn authorities(case: &Case, key: Option<&[u8]>, chain: Option<Vec<u8>>, list: Option<&[u8]>) -> Result<Report, String> {
+fn authorities(case: &Case, key: Option<&[u8]>, chain: Option<Vec<u8>>, list: Option<&[u8]>) -> Result<Report, Stop> {
+    let anchors = case.anchors(anchors())?;
     let bundle = chain.ok_or("the case has neither a chain nor the authorities one by one")?;
     let outcome = match key {
-        Some(key) => attest::snp::examine_key(key, &bundle, &anchors(), case.now()),
-        None => examine_authorities(&bundle, list, &anchors(), case.now()),
+        Some(key) => attest::snp::examine_key(key, &bundle, &anchors, case.now()),
+        None => examine_authorities(&bundle, list, &anchors, case.now()),
     };
     Ok(match outcome {
         Ok(()) => Report::accepted(Assurance::Affirmed, Vec::new()),
         Err(error) => Report::refused(&error),
     })
 }
+
+const FLOOR: &str = "min_tcb";
