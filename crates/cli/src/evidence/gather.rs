@@ -12,6 +12,7 @@ use attest::{
     detect::{Kind, detect},
 };
 
+use super::written::unwritten;
 use crate::files::{self, FileError};
 
 /// One file and what it seems to be.
@@ -19,6 +20,16 @@ pub(crate) struct Piece {
     pub(crate) path: PathBuf,
     pub(crate) kind: Kind,
     pub(crate) bytes: Vec<u8>,
+    /// How the file holds them, if not as they are.
+    pub(crate) form: Option<&'static str>,
+}
+
+impl Piece {
+    /// What it is, for people.
+    pub(crate) fn words(&self) -> String {
+        let form = self.form.map(|form| format!(", {form}")).unwrap_or_default();
+        format!("{}{form}", self.kind.words())
+    }
 }
 
 /// All that was named.
@@ -65,8 +76,12 @@ impl Pieces {
         if self.0.len() >= MAX_FILES || total + bytes.len() > MAX_BYTES {
             return Err(GatherError::TooMany);
         }
-        let kind = detect(&bytes);
-        self.0.push(Piece { path: path.to_owned(), kind, bytes });
+        let piece = match detect(&bytes) {
+            Kind::Unknown => unwritten(&bytes).map(|(kind, bytes, form)| (kind, bytes, Some(form))),
+            _ => None,
+        };
+        let (kind, bytes, form) = piece.unwrap_or_else(|| (detect(&bytes), bytes, None));
+        self.0.push(Piece { path: path.to_owned(), kind, bytes, form });
         Ok(())
     }
 

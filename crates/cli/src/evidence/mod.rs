@@ -14,3 +14,4 @@ mod platforms;
 pub(crate) mod policy;
 pub(crate) mod reference;
 pub(crate) mod told;
+mod written;

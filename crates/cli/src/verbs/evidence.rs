@@ -162,11 +162,11 @@ fn show(args: &Show) -> Result<Report, EvidenceError> {
     let mut documents = Vec::new();
     for piece in &pieces.0 {
         let fields = fields(piece);
-        words.push(format!("{}: {}", piece.path.display(), piece.kind.words()));
+        words.push(format!("{}: {}", piece.path.display(), piece.words()));
         words.extend(fields.iter().map(line));
         documents.push(json!({
             "file": piece.path.display().to_string(),
-            "kind": piece.kind.words(),
+            "kind": piece.words(),
             "sha256": Digest::of(&piece.bytes),
             "fields": fields,
         }));
