@@ -257,6 +257,15 @@ FIRST = [
     ("event", ["appraisal", "formats", "logs"]),
     ("platform", ["attest", "confidential_vm", "snp"]),
     ("confidential_vm", ["confidential_vm"]),
+    ("nvidia", ["nvidia", "attest"]),
+    ("hygon", ["makers", "vectors"]),
+    ("keystone", ["makers", "vectors"]),
+    ("ibm", ["ibm", "makers"]),
+    ("risc0", ["risc0", "makers"]),
+    ("reference", ["auditors"]),
+    ("cbor", ["attest", "tokens"]),
+    ("reader", ["attest", "formats"]),
+    ("hash", ["formats", "attest"]),
     ("corim", ["attest", "vectors", "formats"]),
 ]
 
