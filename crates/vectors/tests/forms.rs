@@ -172,7 +172,7 @@ fn a_result_in_cbor_is_a_cwt() {
         issuer: Some("verifier".to_owned()),
         audience: None,
         token_id: None,
-        nonce: Some("AAECAwQFBgc".to_owned()),
+        nonces: vec!["AAECAwQFBgc".to_owned()],
         verifier: VerifierId { developer: "a".to_owned(), build: "b".to_owned() },
         confirmation: None,
         submodules: [("vm".to_owned(), appraisal)].into(),

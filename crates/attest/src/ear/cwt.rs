@@ -57,7 +57,7 @@ impl Ear {
             texts.iter().filter_map(|(label, text)| Some((*label, (*text).as_ref()?))).collect();
         let times = [(4, self.expires), (5, self.not_before), (6, Some(self.issued_at))];
         let times: Vec<(i64, i64)> = times.iter().filter_map(|(label, time)| Some((*label, (*time)?))).collect();
-        let optional = [self.token_id.is_some(), self.confirmation.is_some(), self.nonce.is_some()];
+        let optional = [self.token_id.is_some(), self.confirmation.is_some(), !self.nonces.is_empty()];
         let optional = optional.iter().filter(|present| **present).count();
         let mut encoder = Encoder::default();
         encoder.map(texts.len() + times.len() + optional + 3 + self.extensions.len());
@@ -79,8 +79,13 @@ impl Ear {
             encoder.integer(1);
             write_key(&mut encoder, jwk).ok_or(IssueError::Confirmation)?;
         }
-        if let Some(nonce) = &self.nonce {
+        if !self.nonces.is_empty() {
             encoder.integer(10);
+        }
+        if self.nonces.len() > 1 {
+            encoder.array(self.nonces.len());
+        }
+        for nonce in &self.nonces {
             encoder.bytes(&URL_SAFE_NO_PAD.decode(nonce).map_err(|_| IssueError::Nonce)?);
         }
         encoder.integer(265);
@@ -158,12 +163,23 @@ fn read(claims: &Value<'_>) -> Result<Ear, TokenError> {
         issuer: text(1, "iss")?,
         audience: text(3, "aud")?,
         token_id: bytes(7, "cti")?.map(identity),
-        nonce: bytes(10, "eat_nonce")?.map(written),
+        nonces: nonces(claims.at(10)).ok_or(TokenError::Claim("eat_nonce"))?,
         verifier: VerifierId { developer, build },
         confirmation,
         submodules,
         extensions: extensions(claims, &[1, 3, 4, 5, 6, 7, 8, 10, 265, 266, 1004]),
     })
+}
+
+/// A byte string, or a list of them.
+fn nonces(value: Option<&Value<'_>>) -> Option<Vec<String>> {
+    let written = |value: &Value<'_>| value.bytes().map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+    match (value, value.and_then(Value::array)) {
+        (None, _) => Some(Vec::new()),
+        (_, Some([])) => None,
+        (_, Some(list)) => list.iter().map(written).collect(),
+        (Some(value), None) => Some(vec![written(value)?]),
+    }
 }
 
 fn read_appraisal(claims: &Value<'_>) -> Result<Appraisal, TokenError> {

@@ -37,8 +37,9 @@ pub struct Ear {
     pub audience: Option<String>,
     /// Its own identity (`jti`, in a CWT `cti`, label 7).
     pub token_id: Option<String>,
-    /// The challenge that it answers (`eat_nonce`, label 10), as the token writes it; base64url of the bytes in a CWT.
-    pub nonce: Option<String>,
+    /// The challenges that it answers (`eat_nonce`, label 10; RFC 9711, section 4.1), as the token writes them; base64url of the bytes in a CWT.
+    /// Mostly one; each of several is answered.
+    pub nonces: Vec<String>,
     /// Who appraised (`ear.verifier-id`, label 1004).
     pub verifier: VerifierId,
     /// The key that the Attester proved (`cnf`, RFC 7800), a JWK.

@@ -99,7 +99,7 @@ fn read(claims: &Map<String, Value>) -> Result<Ear, TokenError> {
         issuer: text(claims, "iss")?,
         audience: single(claims, "aud")?,
         token_id: text(claims, "jti")?,
-        nonce: single(claims, "eat_nonce")?,
+        nonces: nonces(claims)?,
         verifier,
         confirmation,
         submodules,
@@ -142,6 +142,20 @@ fn text(claims: &Map<String, Value>, name: &'static str) -> Result<Option<String
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
         Some(_) => Err(TokenError::Claim(name)),
+    }
+}
+
+/// A text, or a list of texts.
+fn nonces(claims: &Map<String, Value>) -> Result<Vec<String>, TokenError> {
+    const NAME: &str = "eat_nonce";
+    let one = |value: &Value| match value {
+        Value::String(nonce) if !nonce.is_empty() => Ok(nonce.clone()),
+        _ => Err(TokenError::Claim(NAME)),
+    };
+    match claims.get(NAME) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(list)) if !list.is_empty() => list.iter().map(one).collect(),
+        Some(value) => Ok(vec![one(value)?]),
     }
 }
 

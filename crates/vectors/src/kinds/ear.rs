@@ -35,14 +35,15 @@ pub(super) fn run(case: &Case) -> Result<Report, Stop> {
         claim("developer", ear.verifier.developer.clone()),
         claim("build", ear.verifier.build.clone()),
     ];
-    let texts = [("eat_nonce", &ear.nonce), ("iss", &ear.issuer), ("aud", &ear.audience), ("jti", &ear.token_id)];
+    claims.extend(ear.nonces.iter().map(|nonce| claim("eat_nonce", nonce.clone())));
+    let texts = [("iss", &ear.issuer), ("aud", &ear.audience), ("jti", &ear.token_id)];
     claims.extend(texts.into_iter().filter_map(|(name, text)| Some(claim(name, text.clone()?))));
     let times = [("exp", ear.expires), ("nbf", ear.not_before)];
     claims.extend(times.into_iter().filter_map(|(name, time)| Some(claim(name, time?.to_string()))));
-    // In a CWT the nonce is bytes.
-    let nonce = ear.nonce.as_ref().filter(|_| is_cbor).and_then(|nonce| URL_SAFE_NO_PAD.decode(nonce).ok());
-    let nonce = nonce.map(|value| Register { name: "eat_nonce".to_owned(), value });
-    Ok(Report::accepted(Assurance::Affirmed, claims).with_values(nonce))
+    // In a CWT nonces are bytes.
+    let nonces = ear.nonces.iter().filter(|_| is_cbor).filter_map(|nonce| URL_SAFE_NO_PAD.decode(nonce).ok());
+    let nonces = nonces.map(|value| Register { name: "eat_nonce".to_owned(), value });
+    Ok(Report::accepted(Assurance::Affirmed, claims).with_values(nonces))
 }
 
 /// The keys that the case trusts. A case that brings none vouches for the key inside its token: the runner makes it the anchor, since the
