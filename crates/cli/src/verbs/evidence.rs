@@ -63,7 +63,7 @@ struct Show {
 /// 2 means that nothing could be appraised.
 #[derive(Debug, clap::Args)]
 struct Appraise {
-    /// The Evidence, with certificates and Endorsements that belong to it; a folder stands for the files in it
+    /// The Evidence (as bytes, hexadecimal or base64), with certificates and Endorsements that belong to it; a folder stands for the files in it
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Endorsements: a folder of files, or the directory of `glovebox endorsements`
