@@ -14,13 +14,14 @@ use std::path::Path;
 
 use attest::{
     certificate::{CertificateFault, ChainError, TrustAnchor},
-    nitro::{NitroError, NitroEvidence, examine},
-    platform::{HardwareIds, PlatformPolicy, Refusal, Unfit},
+    nitro::{NitroError, NitroEvidence, NitroTpmEvidence, NitroTpmQuote, examine, examine_tpm},
+    platform::{HardwareIds, Platform, PlatformPolicy, Refusal, Unfit},
     roots::Authority,
 };
 use aws_lc_rs::{
+    digest::{SHA256, SHA384, digest},
     rand::SystemRandom,
-    signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use jiff::Timestamp;
 use rcgen::{
@@ -312,6 +313,53 @@ fn a1_every_bit_of_a_document_counts_and_a2_its_length() {
     }
     assert!(forge.refusal_of([document.as_slice(), &[0]].concat()).is_malformed());
     assert_eq!(forge.refusal_of(vec![0; 40_000]), NitroError::TooLarge(40_000));
+}
+
+/// A quote of registers 0 to 2 in the SHA-384 bank, all of this value, by a key on a curve: message and TPMT_SIGNATURE.
+fn tpm_quote(pair: &EcdsaKeyPair, hash: u16, nonce: &[u8], value: u8) -> NitroTpmQuote {
+    let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
+    let digest = digest(if hash == 0x000B { &SHA256 } else { &SHA384 }, &[value; 144]);
+    let message = [
+        &[0xFF, 0x54, 0x43, 0x47, 0x80, 0x18][..],
+        &sized(&[0x00, 0x0B, 1]),
+        &sized(nonce),
+        &[0; 16],
+        &[1],
+        &[0; 8],
+        &[0, 0, 0, 1, 0x00, 0x0C, 3, 0b111, 0, 0],
+        &sized(digest.as_ref()),
+    ]
+    .concat();
+    let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
+    let (r, s) = signature.as_ref().split_at(signature.as_ref().len() / 2);
+    let signature = [&[0x00, 0x18][..], &hash.to_be_bytes(), &sized(r), &sized(s)].concat();
+    NitroTpmQuote { message, signature }
+}
+
+#[test]
+fn a_tpms_quote_is_by_the_key_and_over_the_nonce_that_its_document_names() {
+    let nonce = b"a nonce of this exchange";
+    for (algorithm, hash) in [(&ECDSA_P256_SHA256_FIXED_SIGNING, 0x000B), (&ECDSA_P384_SHA384_FIXED_SIGNING, 0x000C)] {
+        let pair = EcdsaKeyPair::generate(algorithm).unwrap();
+        let with = |point: &[u8], quote: NitroTpmQuote| {
+            let mut forge = Forge::new();
+            forge.fields.retain(|(name, _)| *name != "pcrs");
+            forge.set("nitrotpm_pcrs", pcrs(0x11));
+            forge.set("public_key", cbor::bytes(point));
+            let evidence = NitroTpmEvidence { document: forge.document(), quote: Some(quote) };
+            examine_tpm(&evidence, &forge.anchors(), now()).map(|genuine| genuine.platform())
+        };
+        let point = pair.public_key().as_ref();
+        assert_eq!(with(point, tpm_quote(&pair, hash, nonce, 0x11)), Ok(Platform::NitroTpm));
+        // Another key, another nonce, other registers; what is no point.
+        let other = EcdsaKeyPair::generate(algorithm).unwrap();
+        assert!(matches!(with(point, tpm_quote(&other, hash, nonce, 0x11)), Err(NitroError::Quote(_))));
+        assert!(matches!(with(point, tpm_quote(&pair, hash, b"another", 0x11)), Err(NitroError::Quote(_))));
+        assert!(matches!(with(point, tpm_quote(&pair, hash, nonce, 0x12)), Err(NitroError::Quote(_))));
+        for bad in [&point[1..], &[&[2][..], &point[1..]].concat(), &[point, &[0]].concat()] {
+            assert_eq!(with(bad, tpm_quote(&pair, hash, nonce, 0x11)), Err(NitroError::QuoteUnbound));
+        }
+    }
 }
 
 #[test]
