@@ -516,6 +516,95 @@ mod tests {
     }
 
     #[test]
+    fn simple_values_and_numbers_of_half_precision_are_each_themselves() {
+        let numbered = [("e0", "Simple(0)"), ("f3", "Simple(19)"), ("f820", "Simple(32)")];
+        let named = [("f4", "Boolean(false)"), ("f5", "Boolean(true)"), ("f6", "Null"), ("f7", "Undefined")];
+        for (bytes, expected) in numbered.into_iter().chain(named) {
+            assert_eq!(plain(bytes).unwrap(), expected, "{bytes}");
+        }
+        // RFC 8949, appendices A and D: below and above zero, subnormal, largest, infinite, and not a number.
+        for (bytes, expected) in [
+            ("f90000", 0.0),
+            ("f98000", -0.0),
+            ("f9c400", -4.0),
+            ("f90400", 0.000_061_035_156_25),
+            ("f97bff", 65_504.0),
+            ("f97c00", f64::INFINITY),
+            ("f9fc00", f64::NEG_INFINITY),
+            ("f97e00", f64::NAN),
+            ("f97c01", f64::NAN),
+        ] {
+            assert_eq!(plain(bytes).unwrap(), format!("Float({})", expected.to_bits()), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_read_up_to_16_mib_and_no_further() {
+        let sized = |size: u32| {
+            let mut document = vec![0; usize::try_from(size).unwrap()];
+            document[0] = 0x5a;
+            document[1..5].copy_from_slice(&(size - 5).to_be_bytes());
+            Value::parse(&document, Form::Deterministic).map(|value| value.bytes().map(<[u8]>::len))
+        };
+        assert_eq!(sized(16_777_216), Ok(Some(16_777_211)));
+        assert_eq!(sized(16_777_217), Err(CborError::TooLarge(16_777_217)));
+        assert_eq!(sized(16_777_218), Err(CborError::TooLarge(16_777_218)));
+    }
+
+    #[test]
+    fn items_are_counted_over_all_parts_of_a_document_up_to_100_000() {
+        let after = |already: usize, text: &str| {
+            let mut items = already;
+            Value::parse_within(&hex::decode(text).unwrap(), Form::Plain, &mut items).map(|_| items)
+        };
+        assert_eq!(after(99_999, "00"), Ok(100_000));
+        assert_eq!(after(100_000, "00"), Err(CborError::TooManyItems(0)));
+        assert_eq!(after(100_001, "00"), Err(CborError::TooManyItems(0)));
+        // Each piece of a string counts beside the string, and each key beside its value.
+        assert_eq!(after(99_997, "5f41014102ff"), Ok(100_000));
+        assert_eq!(after(99_998, "5f41014102ff"), Err(CborError::TooManyItems(3)));
+        assert_eq!(after(99_999, "5f41014102ff"), Err(CborError::TooManyItems(1)));
+        assert_eq!(after(99_999, "7f61616162ff"), Err(CborError::TooManyItems(1)));
+        assert_eq!(after(99_997, "a10102"), Ok(100_000));
+        assert_eq!(after(99_998, "a10102"), Err(CborError::TooManyItems(2)));
+        assert_eq!(after(99_998, "c1c100"), Err(CborError::TooManyItems(2)));
+    }
+
+    #[test]
+    fn items_are_nested_24_deep_and_no_deeper() {
+        let nested = |around: &str, levels: usize, ends: &str| {
+            plain(&[&around.repeat(levels), "00", &ends.repeat(levels)].concat()).map(|_| ())
+        };
+        // Of a map that is full of maps its first key is one level deeper than it.
+        for (around, ends, deeper) in [
+            ("81", "", 25),
+            ("9f", "ff", 25),
+            ("c1", "", 25),
+            ("a1", "00", 25),
+            ("bf", "00ff", 25),
+            ("a100", "", 49),
+            ("bf00", "ff", 49),
+        ] {
+            assert_eq!(nested(around, 24, ends), Ok(()), "{around}");
+            for levels in [25, 26, 1000] {
+                assert_eq!(nested(around, levels, ends), Err(CborError::TooDeep(deeper)), "{levels} {around}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_items_than_there_are_bytes_are_told_before_any_is_read() {
+        // Each has an item that is not well formed, which is not looked at.
+        for (bytes, size) in [("821c", 2), ("9affffffff1c", 6), ("a21c1c1c", 4), ("bb7fffffffffffffff1c", 10)] {
+            assert_eq!(plain(bytes).unwrap_err(), CborError::Truncated(size), "{bytes}");
+        }
+        assert_eq!(plain("811c").unwrap_err(), CborError::NotWellFormed(1));
+        assert_eq!(plain("a11c1c").unwrap_err(), CborError::NotWellFormed(1));
+        // Twice as many as can be counted: no map has them.
+        assert_eq!(plain("bb80000000000000001c").unwrap_err(), CborError::Truncated(0));
+    }
+
+    #[test]
     fn a2_every_truncation_of_an_item_is_refused() {
         let whole = hex::decode("a3016161028301f4d81845010203040503bf6161f6ff").unwrap();
         assert!(Value::parse(&whole, Form::Plain).is_ok());

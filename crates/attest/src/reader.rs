@@ -156,3 +156,92 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    const BYTES: [u8; 40] = {
+        let mut bytes = [0; 40];
+        let mut at = 0;
+        while at < 40 {
+            bytes[at] = at as u8 + 0x10;
+            at += 1;
+        }
+        bytes
+    };
+
+    #[test]
+    fn fields_are_read_one_behind_the_other() {
+        let mut reader = Reader::new("a structure", &BYTES);
+        assert_eq!(reader.u8().unwrap(), 0x10);
+        assert_eq!(reader.u16().unwrap(), 0x1112);
+        assert_eq!(reader.u32().unwrap(), 0x1314_1516);
+        assert_eq!(reader.u64().unwrap(), 0x1718_191a_1b1c_1d1e);
+        assert_eq!(reader.u16_le().unwrap(), 0x201f);
+        assert_eq!(reader.u32_le().unwrap(), 0x2423_2221);
+        assert_eq!(reader.u64_le().unwrap(), 0x2c2b_2a29_2827_2625);
+        assert_eq!(reader.array().unwrap(), [0x2d, 0x2e]);
+        assert_eq!(reader.array_ref().unwrap(), &[0x2f, 0x30]);
+        assert_eq!(reader.take(3).unwrap(), [0x31, 0x32, 0x33]);
+        assert_eq!((reader.position(), reader.is_empty()), (36, false));
+        assert_eq!(reader.behind(), &BYTES[..36]);
+        assert_eq!(reader.rest(), [0x34, 0x35, 0x36, 0x37]);
+        assert_eq!(reader.clone().finish(), Err(FormatError::Trailing { structure: "a structure", count: 4 }));
+        assert!(reader.take(0).unwrap().is_empty());
+        assert_eq!(reader.take(4).unwrap(), [0x34, 0x35, 0x36, 0x37]);
+        assert_eq!((reader.position(), reader.is_empty()), (40, true));
+        assert_eq!((reader.behind(), reader.rest()), (&BYTES[..], &[][..]));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_read_and_nothing_is_lost() {
+        let mut reader = Reader::new("a structure", &[1, 2, 3]);
+        reader.u8().unwrap();
+        let truncated = |needed| FormatError::Truncated { structure: "a structure", at: 1, needed };
+        assert_eq!(reader.take(3), Err(truncated(3)));
+        assert_eq!(reader.take(usize::MAX), Err(truncated(usize::MAX)));
+        assert_eq!(reader.array::<4>(), Err(truncated(4)));
+        assert_eq!(reader.array_ref::<5>(), Err(truncated(5)));
+        assert_eq!((reader.u32(), reader.u32_le()), (Err(truncated(4)), Err(truncated(4))));
+        assert_eq!((reader.u64(), reader.u64_le()), (Err(truncated(8)), Err(truncated(8))));
+        assert_eq!(reader.position(), 1);
+        assert_eq!(reader.u16().unwrap(), 0x0203);
+        let truncated = |needed| FormatError::Truncated { structure: "a structure", at: 3, needed };
+        assert_eq!(reader.u8(), Err(truncated(1)));
+        assert_eq!((reader.u16(), reader.u16_le()), (Err(truncated(2)), Err(truncated(2))));
+    }
+
+    #[test]
+    fn a_sized_field_has_its_length_before_it() {
+        let mut reader = Reader::new("a structure", &[0, 2, 5, 6, 0, 0, 0, 2, 7]);
+        assert_eq!(reader.sized().unwrap(), [5, 6]);
+        assert!(reader.sized().unwrap().is_empty());
+        let truncated = FormatError::Truncated { structure: "a structure", at: 8, needed: 2 };
+        assert_eq!(reader.sized(), Err(truncated));
+    }
+
+    #[test]
+    fn an_unused_area_has_four_bytes_or_more_of_one_value() {
+        let filled = |bytes: &[u8]| {
+            let mut reader = Reader::new("a structure", bytes);
+            reader.u8().unwrap();
+            reader.is_filled_with(0xff)
+        };
+        assert!(!filled(&[0]));
+        assert!(!filled(&[0, 0xff, 0xff, 0xff]));
+        assert!(filled(&[0, 0xff, 0xff, 0xff, 0xff]));
+        assert!(filled(&[0, 0xff, 0xff, 0xff, 0xff, 0xff]));
+        assert!(!filled(&[0, 0xff, 0xff, 0xff, 0xff, 0xfe]));
+        assert!(!filled(&[0, 0xfe, 0xff, 0xff, 0xff, 0xff]));
+        assert!(!filled(&[0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_refusal_names_structure_field_and_value() {
+        let refused = Reader::new("a structure", &BYTES).refuse("a field", 0x1234_u16);
+        assert_eq!(refused, FormatError::Value { structure: "a structure", field: "a field", value: 0x1234 });
+    }
+}

@@ -458,6 +458,9 @@ mod tests {
     #[test]
     fn a_scalar_or_a_point_out_of_range_is_refused() {
         let key = VerifyingKey::shipped().unwrap();
+        let mut below = ORDER;
+        below[31] -= 1;
+        assert_eq!(Parameters::new([0; 32], below, key.clone()).err(), None);
         assert_eq!(Parameters::new([0; 32], ORDER, key.clone()).err(), Some(Risc0Error::ControlId));
         assert_eq!(Parameters::new([0; 32], [0xFF; 32], key).err(), Some(Risc0Error::ControlId));
         let (alpha, beta, gamma, delta) =
@@ -481,6 +484,19 @@ mod tests {
         let (number, y) = found.unwrap();
         let coordinates = [bytes(fq(0)), bytes(fq(number)), bytes(y.imaginary()), bytes(y.real())];
         assert!(g2(&coordinates).is_none());
+    }
+
+    #[test]
+    fn a_journal_is_shown_where_it_is_a_short_text() {
+        assert_eq!(printable(b"just a simple receipt"), Some("just a simple receipt"));
+        assert_eq!(printable(b" "), Some(" "));
+        assert_eq!(printable(b""), None);
+        for other in [&b"a\n"[..], b"\0", b"\x7f", "\u{e4}".as_bytes(), b"\xff", b"a\tb"] {
+            assert_eq!(printable(other), None, "{other:?}");
+        }
+        let long = "x".repeat(258);
+        let sized = |size: usize| printable(long[..size].as_bytes()).map(str::len);
+        assert_eq!((sized(256), sized(257), sized(258)), (Some(256), None, None));
     }
 
     fn fq(number: u8) -> Fq {

@@ -155,6 +155,89 @@ fn a_document_counts_from_its_first_moment_to_its_last() {
 }
 
 #[test]
+fn of_documents_that_do_not_vouch_the_nearest_to_doing_so_is_told() {
+    let hour = SignedDuration::from_hours(1);
+    let other = ReferenceValues::of_program(&worker(), &Digest::of(b"another program"));
+    let until = |expires: Timestamp, change: &dyn Fn(&mut ReferenceValues)| {
+        altered(1, |values| {
+            (values.issued, values.expires) = (now() - hour * 9, expires);
+            change(values);
+        })
+    };
+    let silent = |hours: i32| until(now() + hour * hours, &|values| values.platform = "sev-snp".to_owned());
+    let unlike = |hours: i32| until(now() + hour * hours, &|values| values.measurements = other.clone());
+    let future = |hours: i32, from: i32| until(now() + hour * hours, &|values| values.issued = now() + hour * from);
+    let expired = |hours: i32| until(now() - hour * hours, &|_| {});
+    let told = |documents: &[Provided]| {
+        let mut found = lacks(check(rule(&[1], 1), documents));
+        let backwards: Vec<Provided> = documents.iter().rev().cloned().collect();
+        assert_eq!(lacks(check(rule(&[1], 1), &backwards)), found);
+        found.remove(0).1
+    };
+    let value = good()["pcr8"].first().unwrap().clone();
+    // Nearer to vouching and sooner to expire, or later.
+    assert_eq!(told(&[unlike(2), silent(3)]), Lack::OtherValue(value.clone()));
+    assert_eq!(told(&[unlike(3), silent(2)]), Lack::OtherValue(value));
+    assert_eq!(told(&[future(5, 1), unlike(6)]), Lack::NotYet(now() + hour));
+    assert_eq!(told(&[future(6, 1), unlike(5)]), Lack::NotYet(now() + hour));
+    assert_eq!(told(&[expired(2), future(5, 1), unlike(6), silent(7)]), Lack::Expired(now() - hour * 2));
+    // Of two that are as near the last to expire is told.
+    assert_eq!(told(&[expired(3), expired(2), expired(4)]), Lack::Expired(now() - hour * 2));
+    assert_eq!(told(&[future(5, 1), future(6, 2)]), Lack::NotYet(now() + hour * 2));
+    // And of two that vouch it is the last to expire that counts.
+    let vouched = check(rule(&[1], 1), &[until(now() + hour * 3, &|_| {}), says(1)]).unwrap();
+    assert_eq!(vouched.until(), now() + hour * 3);
+}
+
+#[test]
+fn auditors_vouch_together_until_the_first_document_expires() {
+    let hour = SignedDuration::from_hours(1);
+    let until = |seed: u8, hours: i32| altered(seed, |values| values.expires = now() + hour * hours);
+    let together = |required: u32| check(rule(&[1, 2], required), &[until(1, 5), until(2, 3)]).unwrap();
+    assert_eq!(together(2).until(), now() + hour * 3);
+    let documents = [until(1, 5), until(2, 3)].map(|document| *document.signed().digest());
+    assert_eq!(together(2).documents(), BTreeSet::from(documents));
+    // As many as must, by key.
+    let first = [(auditor(1).public(), 5), (auditor(2).public(), 3)].into_iter().min().unwrap();
+    let one = together(1);
+    assert_eq!((vouching(&one), one.until()), (BTreeSet::from([first.0]), now() + hour * first.1));
+    // Where nobody must, there is no end.
+    let room = Room::new();
+    let policy = AppraisalPolicy::new(room.policy.clone()).unwrap();
+    let nobody = Vouched::check(room.appraise().unwrap(), &policy, &[]).unwrap();
+    assert_eq!((nobody.until(), nobody.vouchers().len()), (Timestamp::MAX, 0));
+}
+
+#[test]
+fn each_lack_is_told_with_what_can_be_done() {
+    let hour = SignedDuration::from_hours(1);
+    let words = |documents: &[Provided]| check(rule(&[1], 1), documents).unwrap_err().to_string();
+    let key = auditor(1).public();
+    let told = |lack: &str, remedy: &str| {
+        format!("0 of the auditors vouch for this worker, and 1 must: {lack}\nhint: {remedy}")
+    };
+    let unstated = "the auditor makes a document with `glovebox evidence reference`; anyone brings it with `glovebox evidence endorse`";
+    assert_eq!(words(&[]), told(&format!("`{key}` says nothing of `pcr8` (tpm)"), unstated));
+    let other = altered(1, |values| {
+        values.measurements = ReferenceValues::of_program(&worker(), &Digest::of(b"another program"));
+    });
+    let shown = good()["pcr8"].first().unwrap().clone();
+    let otherwise = "the worker runs something else than the auditor looked at; ask both which it should be";
+    assert_eq!(words(&[other]), told(&format!("`{key}` lists other values of `pcr8` than `{shown}`"), otherwise));
+    let (from, until) = (now() + hour, now() - hour);
+    let future = altered(1, |values| (values.issued, values.expires) = (from, from + hour));
+    let wait = "wait until then, or compare the clocks";
+    assert_eq!(words(&[future]), told(&format!("what `{key}` says of `pcr8` counts only from {from} on"), wait));
+    let expired = altered(1, |values| (values.issued, values.expires) = (until - hour, until));
+    let renew = "ask the auditor for a new document, and bring it with `glovebox evidence endorse`";
+    let refused = words(std::slice::from_ref(&expired));
+    assert_eq!(refused, told(&format!("what `{key}` says of `pcr8` expired at {until}"), renew));
+    // Of several auditors what the nearest of them lacks decides what can be done.
+    let several = check(rule(&[1, 2], 2), &[expired]).unwrap_err().to_string();
+    assert!(several.ends_with(&format!("\nhint: {renew}")), "{several}");
+}
+
+#[test]
 fn another_platform_register_or_value_is_no_word_on_this_one() {
     let key = auditor(1).public();
     let outcome = |change: &dyn Fn(&mut ReferenceValues)| lacks(check(rule(&[1], 1), &[altered(1, change)]));
@@ -199,7 +282,12 @@ fn a_document_is_its_own_providers_and_can_be_meant() {
     let none = |values: &mut ReferenceValues| drop(values.measurements.insert("pcr7".to_owned(), BTreeSet::new()));
     assert_eq!(refused(&none), ProvidedError::Value("pcr7".to_owned()));
     assert_eq!(refused(&|values| values.what = "good\u{202e}".to_owned()), ProvidedError::What);
+    assert!(sign(&|values| values.what = "x".repeat(500), &auditor(1)).is_ok());
     assert_eq!(refused(&|values| values.what = "x".repeat(501)), ProvidedError::What);
+    assert_eq!(refused(&|values| values.what = "x".repeat(502)), ProvidedError::What);
+    let backwards = |values: &mut ReferenceValues| values.expires = values.issued - SignedDuration::from_nanos(1);
+    assert!(matches!(refused(&backwards), ProvidedError::Term { .. }));
+    assert!(sign(&|values| values.expires = values.issued + SignedDuration::from_nanos(1), &auditor(1)).is_ok());
 }
 
 #[test]
@@ -213,15 +301,24 @@ fn rules_that_cannot_be_meant_are_no_policy() {
         }
     };
     assert_eq!(refused(rule(&[], 0)), AuditorRuleError::Auditors(0));
-    let many: Vec<u8> = (0..17).collect();
-    assert_eq!(refused(rule(&many, 1)), AuditorRuleError::Auditors(17));
+    let taken = |rule: AuditorRule| {
+        let mut document = Room::new().policy;
+        document.auditors = Some(rule);
+        AppraisalPolicy::new(document).map(|_| ())
+    };
+    let many: Vec<u8> = (0..18).collect();
+    assert_eq!(taken(rule(&many[..16], 16)), Ok(()));
+    assert_eq!(refused(rule(&many[..17], 1)), AuditorRuleError::Auditors(17));
+    assert_eq!(refused(rule(&many, 1)), AuditorRuleError::Auditors(18));
     for required in [0, 3, u32::MAX] {
         assert_eq!(refused(rule(&[1, 2], required)), AuditorRuleError::Required { required, listed: 2 });
     }
     let of = |pcrs: &[u8]| AuditorRule { pcrs: pcrs.iter().copied().collect(), ..rule(&[1], 1) };
     assert_eq!(refused(of(&[])), AuditorRuleError::NoRegister);
     assert_eq!(refused(of(&[8, 12])), AuditorRuleError::Register(12));
+    assert_eq!(taken(of(&[0, 11, 13, 23])), Ok(()));
     assert_eq!(refused(of(&[24])), AuditorRuleError::Register(24));
+    assert_eq!(refused(of(&[25])), AuditorRuleError::Register(25));
 }
 
 #[test]

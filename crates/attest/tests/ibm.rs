@@ -4,6 +4,7 @@
 use attest::{
     certificate::{CertificateFault, TrustAnchor},
     ibm::{HostKeyDocument, IbmError, examine},
+    platform::Genuine,
 };
 use jiff::Timestamp;
 use rcgen::{
@@ -48,6 +49,10 @@ struct Forge {
     /// The document, the list, or both are of another key under the same name.
     other_key: [bool; 2],
     above: Above,
+    /// What the signing key may be used for.
+    usages: Vec<KeyUsagePurpose>,
+    /// The document's serial number.
+    serial: u64,
 }
 
 /// What stands above the signing key: an authority below the anchor, and the anchor's list of it.
@@ -79,10 +84,16 @@ impl Forge {
             list_key: None,
             other_key: [false; 2],
             above: Above::Anchor,
+            usages: vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign],
+            serial: 0x0a0b_0c00,
         }
     }
 
     fn examine(&self) -> Result<(), IbmError> {
+        self.genuine().map(|_| ())
+    }
+
+    fn genuine(&self) -> Result<Genuine, IbmError> {
         let key = || KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
         let mut root = params(&[(DnType::CommonName, "Root")]);
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -90,7 +101,7 @@ impl Forge {
         let root_key = key();
         let mut signer = params(&self.signer);
         signer.is_ca = IsCa::ExplicitNoCa;
-        signer.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        signer.key_usages.clone_from(&self.usages);
         let (signer_key, other_key) = (key(), key());
         // The issuer as the document or the list names it.
         let named = |name: Name<'_>, id: &KeyIdMethod| {
@@ -124,7 +135,8 @@ impl Forge {
             key_identifier_method,
         };
         let list = |key_identifier_method| dated(2025, 2027, &[], key_identifier_method);
-        let document = params(&[(DnType::CommonName, "Host")]);
+        let mut document = params(&[(DnType::CommonName, "Host")]);
+        document.serial_number = Some(SerialNumber::from(self.serial));
         let root_der = root.self_signed(&root_key).unwrap().der().to_vec();
         let by = |list: CertificateRevocationListParams, issuer: &Issuer<'_, &KeyPair>| {
             list.signed_by(issuer).unwrap().der().to_vec()
@@ -155,7 +167,7 @@ impl Forge {
             authority_lists: lists,
         };
         let now: Timestamp = "2025-06-01T00:00:00Z".parse().unwrap();
-        examine(&evidence, &[TrustAnchor::pin(&root_der).unwrap()], now).map(|_| ())
+        examine(&evidence, &[TrustAnchor::pin(&root_der).unwrap()], now)
     }
 }
 
@@ -226,4 +238,60 @@ fn another_key_identifier_is_refused_although_the_signature_holds() {
     assert_eq!(document, Err(IbmError::Document(CertificateFault::Issuer)));
     let list = Forge { list_key: other(), ..Forge::new() }.examine();
     assert_eq!(list, Err(IbmError::List(CertificateFault::Issuer)));
+}
+
+#[test]
+fn a_key_of_another_organisation_unit_or_use_signs_no_documents() {
+    let refused = Err(IbmError::SigningService);
+    let (organisation, unit) = (3, 4);
+    for (attribute, value) in [(organisation, "International Business Machines"), (unit, "IBM Z Host Key Signing")] {
+        let mut name = spelt("Poughkeepsie", false);
+        name[attribute].1 = value;
+        let forge = Forge { signer: name.clone(), document: name.clone(), list: name, ..Forge::new() };
+        assert_eq!(forge.examine(), refused, "{value}");
+    }
+    let used = |usages: &[KeyUsagePurpose]| Forge { usages: usages.to_vec(), ..Forge::new() }.examine();
+    assert_eq!(used(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign]), Ok(()));
+    assert_eq!(used(&[KeyUsagePurpose::CrlSign]), refused);
+    assert_eq!(used(&[]), refused);
+}
+
+#[test]
+fn the_two_spellings_are_of_the_locality_alone() {
+    let state = |state: &'static str| {
+        let mut name = spelt("Armonk", false);
+        name[1].1 = state;
+        name
+    };
+    let with = |signer, document, list| Forge { signer, document, list, ..Forge::new() }.examine();
+    assert_eq!(with(state("Armonk"), state("Armonk"), state("Armonk")), Ok(()));
+    assert_eq!(with(state("Poughkeepsie"), state("Poughkeepsie"), state("Poughkeepsie")), Ok(()));
+    let document = with(state("Poughkeepsie"), state("Armonk"), state("Poughkeepsie"));
+    assert_eq!(document, Err(IbmError::Document(CertificateFault::Issuer)));
+    let list = with(state("Poughkeepsie"), state("Poughkeepsie"), state("Armonk"));
+    assert_eq!(list, Err(IbmError::List(CertificateFault::Issuer)));
+}
+
+#[test]
+fn a_name_of_more_than_sixteen_attributes_is_nobodys() {
+    let with = |count: u64| {
+        let further = (0..count - 6).map(|number| (DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 2, number]), "more"));
+        let name = || spelt("Armonk", false).into_iter().chain(further.clone()).collect();
+        Forge { signer: name(), document: name(), list: name(), ..Forge::new() }.examine()
+    };
+    assert_eq!(with(16), Ok(()));
+    assert_eq!(with(17), Err(IbmError::Document(CertificateFault::Issuer)));
+    assert_eq!(with(18), Err(IbmError::Document(CertificateFault::Issuer)));
+}
+
+#[test]
+fn a_document_tells_its_serial_number_its_key_and_who_signed_it() {
+    for (serial, expected) in [(0x0a0b_0c00, "0xa0b0c00"), (0x1f, "0x1f"), (0x8000, "0x8000")] {
+        let genuine = Forge { serial, ..Forge::new() }.genuine().unwrap();
+        assert_eq!(genuine.claim("host_serial"), Some(expected));
+        assert_eq!(genuine.claim("issuer"), Some(IBM));
+        // An uncompressed point of P-384.
+        let key = genuine.claim("host_key").unwrap();
+        assert_eq!((key.len(), &key[..2], genuine.hardware_id()), (194, "04", Some(key)));
+    }
 }

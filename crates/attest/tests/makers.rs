@@ -4,14 +4,17 @@
 use std::path::Path;
 
 use attest::{
-    Tier,
+    FormatError, Tier,
     certificate::{CertificateFault, TrustAnchor},
     hygon::{self, CsvError, CsvEvidence, HYGON_ROOT, Link},
     ibm::{self, HostKeyDocument, IbmError},
     keystone::{self, KeystoneError},
     platform::{Assurance, HardwareIds, PlatformPolicy, Refusal, Unfit},
 };
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use hmac::{Hmac, Mac};
 use jiff::Timestamp;
+use sm3::Sm3;
 
 /// A file of the corpus, or `None` where it is not here.
 fn corpus(path: &str) -> Option<Vec<u8>> {
@@ -73,6 +76,49 @@ fn a_keystone_device_that_nobody_pinned_is_refused() {
     assert_eq!(keystone::examine(&flipped(&report, hash * 8), &[key], now()), Err(KeystoneError::MonitorSignature));
     assert_eq!(keystone::examine(&flipped(&report, 0), &[key], now()), Err(KeystoneError::EnclaveSignature));
     assert_eq!(keystone::examine(&flipped(&report, 1000 * 8), &[key], now()), Err(KeystoneError::UnsignedData));
+}
+
+/// A report of an enclave with this in the place of its data, of which so many bytes count, signed by a monitor that its device signed.
+fn enclave(room: &[u8; 1024], size: u64) -> (Vec<u8>, [u8; 32]) {
+    let [device, monitor] = [1, 2].map(|seed| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap());
+    let [device_key, monitor_key] = [&device, &monitor].map(|key| key.public_key().as_ref().try_into().unwrap());
+    let [device_key, monitor_key]: [[u8; 32]; 2] = [device_key, monitor_key];
+    let data = &room[..usize::try_from(size).unwrap().min(1024)];
+    let by_monitor = monitor.sign(&[&[3; 64], &size.to_le_bytes()[..], data].concat());
+    let by_device = device.sign(&[&[4; 64], &monitor_key[..]].concat());
+    let report: [&[u8]; 8] = [
+        &[3; 64],
+        &size.to_le_bytes(),
+        room,
+        by_monitor.as_ref(),
+        &[4; 64],
+        &monitor_key,
+        by_device.as_ref(),
+        &device_key,
+    ];
+    (report.concat(), device_key)
+}
+
+#[test]
+fn an_enclave_signs_up_to_1024_bytes_of_data_and_zeros_behind_them() {
+    let with = |room: &[u8; 1024], size: u64| {
+        let (report, key) = enclave(room, size);
+        keystone::examine(&report, &[key], now())
+            .map(|genuine| (genuine.bound().len(), genuine.register("sm_hash").map(<[u8]>::to_vec)))
+    };
+    let monitor = Some(vec![4; 64]);
+    assert_eq!(with(&[0; 1024], 0), Ok((0, monitor.clone())));
+    for size in [1, 1023, 1024_u16] {
+        let mut room = [0; 1024];
+        room[..usize::from(size)].fill(7);
+        assert_eq!(with(&room, u64::from(size)), Ok((usize::from(size), monitor.clone())));
+        // One byte more than is signed.
+        assert_eq!(with(&room, u64::from(size) - 1), Err(KeystoneError::UnsignedData), "{size}");
+    }
+    for value in [1025, 1026, u64::from(u32::MAX) + 1, u64::MAX] {
+        let refused = FormatError::Value { structure: "Keystone report", field: "data length", value };
+        assert_eq!(with(&[7; 1024], value), Err(KeystoneError::Malformed(refused)), "{value}");
+    }
 }
 
 fn csv() -> Option<CsvEvidence> {
@@ -138,6 +184,89 @@ fn the_keys_above_a_csv_report_lead_to_the_pinned_root() {
                 assert!(hygon::examine(&changed, HYGON_ROOT, now()).unwrap_err().is_malformed());
             }
         }
+    }
+}
+
+/// A forged report of version 1 in which these bytes behind the signature stand otherwise, under a MAC that is made anew.
+fn with_outer(hygon: &testkit::hygon::Hygon, at: usize, bytes: &[u8]) -> CsvEvidence {
+    let body = hygon.body(false);
+    let mut report = hygon.report(&body);
+    report[at..at + bytes.len()].copy_from_slice(bytes);
+    let outer = OUTER..report.len() - 32;
+    let mut mac = Hmac::<Sm3>::new_from_slice(&body[128..144]).unwrap();
+    mac.update(&report[outer.clone()]);
+    report[outer.end..].copy_from_slice(&mac.finalize().into_bytes());
+    CsvEvidence { report, cek: hygon.cek(), hsk: hygon.hsk() }
+}
+
+/// Where certificate, serial number and reserved bytes of a report of version 1 begin, and its serial number.
+const OUTER: usize = 336;
+const SERIAL: usize = OUTER + 2084;
+
+#[test]
+fn the_outer_part_of_a_csv_report_is_under_its_mac() {
+    let hygon = testkit::hygon::Hygon::default();
+    for (extended, outer) in [(false, OUTER), (true, 1168)] {
+        let good = CsvEvidence { report: hygon.report(&hygon.body(extended)), cek: hygon.cek(), hsk: hygon.hsk() };
+        assert!(hygon::examine(&good, &hygon.root(), now()).is_ok());
+        let serial = outer + 2084;
+        assert_eq!(good.report.len(), serial + 64 + 32 + 32);
+        // The serial number, the reserved bytes, and the MAC itself, from the first byte to the last.
+        for at in [serial, serial + 63, serial + 64, serial + 95, serial + 96, serial + 127] {
+            let changed = CsvEvidence { report: flipped(&good.report, at * 8 + 7), ..good.clone() };
+            assert_eq!(hygon::examine(&changed, &hygon.root(), now()), Err(CsvError::Mac), "{at}");
+        }
+    }
+    // Whoever sees the report can make the MAC anew.
+    let remade = with_outer(&hygon, SERIAL + 64, &[7; 32]);
+    assert!(hygon::examine(&remade, &hygon.root(), now()).is_ok());
+}
+
+#[test]
+fn a_csv_report_tells_the_chips_key_and_its_serial_number() {
+    let hygon = testkit::hygon::Hygon::default();
+    let cek = hygon.cek();
+    // Two coordinates, little-endian in slots of 72 bytes behind version, usage, algorithm and curve.
+    let coordinate = |at: usize| cek[at..at + 32].iter().rev().copied().collect::<Vec<u8>>();
+    let key = hex::encode([coordinate(20), coordinate(92)].concat());
+    for extended in [false, true] {
+        let evidence = CsvEvidence { report: hygon.report(&hygon.body(extended)), cek: cek.clone(), hsk: hygon.hsk() };
+        let genuine = hygon::examine(&evidence, &hygon.root(), now()).unwrap();
+        assert_eq!(genuine.hardware_id(), Some(key.as_str()));
+        assert_eq!(genuine.claim("serial"), Some("7".repeat(64).as_str()));
+        assert_eq!(genuine.claim("anonce"), Some(if extended { "0" } else { "305419896" }));
+    }
+    // The number ends with its first zero, and what is neither digit nor letter is left out.
+    let mask = 0x1234_5678_u32.to_le_bytes();
+    for (text, expected) in [(&b"NZA9T\0X"[..], "NZA9T"), (b"A-1 b\xff\n2\0", "A1b2"), (b"\0", "")] {
+        let masked: Vec<u8> = text.iter().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let genuine = hygon::examine(&with_outer(&hygon, SERIAL, &masked), &hygon.root(), now()).unwrap();
+        assert_eq!(genuine.claim("serial"), Some(expected));
+    }
+    let Some(evidence) = csv() else { return };
+    let genuine = hygon::examine(&evidence, HYGON_ROOT, now()).unwrap();
+    assert_eq!(genuine.claim("serial"), Some("NZA9T14052605"));
+}
+
+#[test]
+fn a_signature_that_a_csv_report_says_is_of_another_kind_is_refused() {
+    let hygon = testkit::hygon::Hygon::default();
+    let good = hygon.report(&hygon.body(false));
+    // Usage and algorithm stand masked behind the body, and are told unmasked.
+    for (at, field, value) in
+        [(180, "signature usage", 0x1003), (183, "signature usage", 0x0100_1002), (184, "signature algorithm", 5)]
+    {
+        let evidence = CsvEvidence { report: flipped(&good, at * 8), cek: hygon.cek(), hsk: hygon.hsk() };
+        let refused = FormatError::Value { structure: "CSV report", field, value };
+        assert_eq!(hygon::examine(&evidence, &hygon.root(), now()), Err(CsvError::Malformed(refused)));
+    }
+    // Of version 2 they stand in the body, which is signed.
+    for (at, field, value) in [(0, "signature usage", 0x1003), (4, "signature algorithm", 5)] {
+        let mut body = hygon.body(true);
+        body[testkit::hygon::at::EXTENDED + at] ^= 1;
+        let evidence = CsvEvidence { report: hygon.report(&body), cek: hygon.cek(), hsk: hygon.hsk() };
+        let refused = FormatError::Value { structure: "CSV report body", field, value };
+        assert_eq!(hygon::examine(&evidence, &hygon.root(), now()), Err(CsvError::Malformed(refused)));
     }
 }
 

@@ -110,6 +110,35 @@ fn a2_truncated_or_lengthened_receipts_are_refused() {
 }
 
 #[test]
+fn a_journal_is_read_up_to_1_mib_and_no_further() {
+    // Without a seal a journal that is taken is refused for its seal.
+    let sized = |size: usize| {
+        let receipt = Receipt { seal: Vec::new(), journal: vec![0; size], image_id: [0; 32] };
+        verify(&receipt, Version::V3_0)
+    };
+    let no_seal = FormatError::Truncated { structure: "the seal", at: 0, needed: 4 };
+    assert_eq!(sized(1_048_576), Err(Risc0Error::Seal(no_seal.clone())));
+    assert_eq!(sized(1_048_577), Err(Risc0Error::JournalTooLarge(1_048_577)));
+    assert_eq!(sized(1_048_578), Err(Risc0Error::JournalTooLarge(1_048_578)));
+    assert_eq!(sized(0), Err(Risc0Error::Seal(no_seal)));
+}
+
+#[test]
+fn a_seal_is_a_selector_and_eight_words() {
+    let sized = |size: usize| {
+        let seal = [&Parameters::of(Version::V3_0).unwrap().selector()[..], &[0; 300]].concat()[..size].to_vec();
+        verify(&Receipt { seal, journal: Vec::new(), image_id: [0; 32] }, Version::V3_0)
+    };
+    let short = FormatError::Truncated { structure: "the seal", at: 228, needed: 32 };
+    assert_eq!(sized(259), Err(Risc0Error::Seal(short)));
+    assert_eq!(sized(260), Err(Risc0Error::Point("A")));
+    for more in 1..3 {
+        let long = FormatError::Trailing { structure: "the seal", count: more };
+        assert_eq!(sized(260 + more), Err(Risc0Error::Seal(long)));
+    }
+}
+
+#[test]
 fn a_proof_of_points_that_are_valid_and_other_is_refused() {
     let Some(case) = Case::one("risc0/groth16-v3.0") else { return };
     let good = receipt(&case);

@@ -84,7 +84,7 @@ impl Identity {
 impl Identity {
     /// Whether the firmware is not for production.
     pub(super) const fn is_debug(&self) -> bool {
-        self.flags & (NOT_SECURE | RECOVERY | DEBUG) != 0
+        self.flags & NOT_FOR_PRODUCTION != 0
     }
 }
 
@@ -223,7 +223,5 @@ const TCB_INFO: &str = "2.23.133.5.4.1.1";
 const COMPOSITE_DEVICE_ID: &str = "2.23.133.5.4.1";
 /// 2.16.840.1.101.3.4.2.2.
 const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
-/// OperationalFlags, counted from the most significant bit: notConfigured 0, notSecure 1, recovery 2, debug 3.
-const NOT_SECURE: u32 = 1 << 30;
-const RECOVERY: u32 = 1 << 29;
-const DEBUG: u32 = 1 << 28;
+/// Of OperationalFlags, counted from the most significant bit (notConfigured 0), these: notSecure 1, recovery 2, debug 3.
+const NOT_FOR_PRODUCTION: u32 = 0x7000_0000;

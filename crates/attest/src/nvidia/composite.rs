@@ -366,6 +366,67 @@ mod tests {
     }
 
     #[test]
+    fn n5_a_machine_has_up_to_64_devices_of_a_kind() {
+        let stated = |gpus: u8, switches: u8| join(&Statement { gpus, switches, mode: Mode::Confidential }, Vec::new());
+        let kind = Platform::NvidiaGpu;
+        // What can be stated is then found to have sent nothing.
+        for (gpus, switches) in [(1, 0), (63, 0), (64, 0), (64, 64), (1, 64)] {
+            let count = CompositeError::Count { kind, stated: usize::from(gpus), actual: 0 };
+            assert_eq!(stated(gpus, switches), Err(count), "{gpus} {switches}");
+        }
+        for (gpus, switches) in [(0, 0), (0, 1), (65, 0), (66, 0), (1, 65), (1, 66), (64, 65), (65, 65), (255, 255)] {
+            let sum = usize::from(gpus) + usize::from(switches);
+            assert_eq!(stated(gpus, switches), Err(CompositeError::Stated(sum)), "{gpus} {switches}");
+        }
+    }
+
+    #[test]
+    fn n5_each_place_has_a_device_of_its_kind_that_was_asked_with_its_nonce() {
+        // The nonce of its place, and the other kind: as many of each as stated.
+        let mut exchanged = devices();
+        exchanged[1].0.platform = Platform::NvidiaSwitch;
+        exchanged[2].0.platform = Platform::NvidiaGpu;
+        assert_eq!(join(&statement(), exchanged), Err(CompositeError::Nonce { index: 1 }));
+        // Its kind, and the nonce of another place.
+        let mut asked = devices();
+        asked[2].0.bound = device_nonce(&BINDING, &statement(), 1).to_vec();
+        assert_eq!(join(&statement(), asked), Err(CompositeError::Nonce { index: 2 }));
+        // A kind that is neither of the two.
+        let mut other = devices();
+        other[2].0.platform = Platform::SevSnp;
+        let count = CompositeError::Count { kind: Platform::NvidiaSwitch, stated: 1, actual: 0 };
+        assert_eq!(join(&statement(), other), Err(count));
+    }
+
+    #[test]
+    fn a_composite_has_its_processors_tier_and_its_devices_in_their_places() {
+        for tier in [Tier::SoftwareTpm, Tier::Tpm, Tier::ConfidentialVm] {
+            let processor = Appraised { tier, ..processor(Platform::Tdx) };
+            let joined = Composite::join(processor.clone(), &statement(), devices(), &HardwareIds::Any, &affirmed());
+            let joined = joined.unwrap();
+            assert_eq!((joined.tier(), joined.processor()), (tier, &processor));
+            let chips: Vec<_> = joined.devices().iter().map(|device| device.hardware_id().unwrap()).collect();
+            assert_eq!(chips, ["chip 0", "chip 1", "chip 2"]);
+        }
+    }
+
+    #[test]
+    fn devices_of_one_fabric_say_the_same_of_it() {
+        let with = |said: [Option<&'static str>; 3]| {
+            let mut devices = devices();
+            for (device, said) in devices.iter_mut().zip(said) {
+                device.0.claims.extend(said.map(|said| claim("protected_pcie", said, "")));
+            }
+            join(&statement(), devices).map(|_| ())
+        };
+        assert_eq!(with([Some("on"), Some("on"), Some("on")]), Ok(()));
+        assert_eq!(with([Some("off"), None, Some("off")]), Ok(()));
+        assert_eq!(with([None, Some("on"), None]), Ok(()));
+        assert_eq!(with([Some("on"), None, Some("off")]), Err(CompositeError::Fabric));
+        assert_eq!(with([None, Some("off"), Some("on")]), Err(CompositeError::Fabric));
+    }
+
+    #[test]
     fn n5_devices_out_of_confidential_computing_or_in_developer_mode_are_refused() {
         let off = Statement { mode: Mode::Off, ..statement() };
         assert_eq!(join(&off, devices()), Err(CompositeError::Off));

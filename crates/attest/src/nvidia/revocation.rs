@@ -332,7 +332,7 @@ impl<'a> Elements<'a> {
 
 /// A GeneralizedTime in its DER form: `YYYYMMDDHHMMSSZ`.
 fn time(text: &[u8]) -> Option<Timestamp> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 15 && text.is_ascii())?;
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 15)?;
     let (date, clock) = text.strip_suffix('Z')?.split_at_checked(8)?;
     let (year, date) = date.split_at_checked(4)?;
     let (month, day) = date.split_at_checked(2)?;

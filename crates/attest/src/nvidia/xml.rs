@@ -53,10 +53,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Document<'_>, XmlFault> {
     for node in document.descendants().filter(Node::is_element) {
         let inherited = node.attributes().any(|attribute| attribute.namespace() == Some(XML_NAMESPACE));
         let undeclared = node.namespaces().any(|namespace| namespace.uri().is_empty());
-        if inherited || undeclared || node.attributes().len() > MAX_ATTRIBUTES {
+        if inherited || undeclared {
             return Err(XmlFault::Namespace);
         }
-        if node.ancestors().nth(MAX_DEPTH + 1).is_some() {
+        if node.attributes().len() > MAX_ATTRIBUTES || node.ancestors().nth(MAX_DEPTH + 1).is_some() {
             return Err(XmlFault::TooLarge);
         }
     }
@@ -66,14 +66,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Document<'_>, XmlFault> {
 /// The canonical form of the document without the subtree `excluded` (the enveloped signature).
 pub(super) fn canonical_without(document: &Document<'_>, excluded: NodeId) -> Option<String> {
     let mut writer = Writer { text: document.input_text(), out: String::new(), excluded: Some(excluded) };
-    writer.element(document.root_element(), None, 0)?;
+    writer.element(document.root_element(), None)?;
     Some(writer.out)
 }
 
 /// The canonical form of one subtree, which takes the namespaces around it along.
 pub(super) fn canonical_subtree(document: &Document<'_>, apex: Node<'_, '_>) -> Option<String> {
     let mut writer = Writer { text: document.input_text(), out: String::new(), excluded: None };
-    writer.element(apex, None, 0)?;
+    writer.element(apex, None)?;
     Some(writer.out)
 }
 
@@ -84,12 +84,9 @@ struct Writer<'t> {
 }
 
 impl Writer<'_> {
-    /// Writes an element; `parent` is the one around it in the output. `None` only where positions do not fit the text, which
-    /// `roxmltree` rules out, or beyond the depth that parsing admits.
-    fn element(&mut self, node: Node<'_, '_>, parent: Option<Node<'_, '_>>, depth: usize) -> Option<()> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
+    /// Writes an element, which is no deeper than parsing admits; `parent` is the one around it in the output. `None` only where positions
+    /// do not fit the text, which `roxmltree` rules out.
+    fn element(&mut self, node: Node<'_, '_>, parent: Option<Node<'_, '_>>) -> Option<()> {
         let name = self.name(node)?.to_owned();
         self.out.push('<');
         self.out.push_str(&name);
@@ -101,7 +98,7 @@ impl Writer<'_> {
                 continue;
             }
             if child.is_element() {
-                self.element(child, Some(node), depth + 1)?;
+                self.element(child, Some(node))?;
             } else {
                 self.content(child.text()?);
             }
@@ -257,5 +254,42 @@ mod tests {
         assert_eq!(refused(&format!("<a{attributes}/>")), Some(XmlFault::TooLarge));
         let deep = format!("{}{}", "<a>".repeat(9), "</a>".repeat(9));
         assert_eq!(refused(&deep), Some(XmlFault::TooLarge));
+    }
+
+    #[test]
+    fn a_document_is_read_up_to_each_of_its_limits_and_no_further() {
+        let outcome = |text: &str| parse(text.as_bytes()).map(|_| ());
+        let limited = |limit: usize, sized: &dyn Fn(usize) -> String| {
+            assert_eq!(outcome(&sized(limit)), Ok(()), "{limit}");
+            for more in [limit + 1, limit + 2, limit * 2] {
+                assert_eq!(outcome(&sized(more)), Err(XmlFault::TooLarge), "{more}");
+            }
+        };
+        // The whole, with spaces between its elements.
+        let part = format!("<b/>{}", " ".repeat(12_000));
+        limited(262_144, &|size| {
+            let inside = part.repeat(size / 12_100);
+            format!("<a>{inside}</a>{}", " ".repeat(size - inside.len() - 7))
+        });
+        // What stands from behind one `<` to the next.
+        limited(16_384, &|size| format!("<a>{}</a>", " ".repeat(size - 2)));
+        limited(16_384, &|size| format!("<a b='{}'/>", " ".repeat(size - 8)));
+        limited(8, &|size| format!("{}{}", "<a>".repeat(size), "</a>".repeat(size)));
+        limited(32, &|size| {
+            let namespaces: String = (0..size).map(|number| format!(" xmlns:n{number}='u:{number}'")).collect();
+            format!("<a{namespaces}/>")
+        });
+        limited(64, &|size| {
+            let attributes: String = (0..size).map(|number| format!(" n{number}=''")).collect();
+            format!("<a{attributes}/>")
+        });
+        // The document itself and its root are nodes, too.
+        limited(2000, &|size| format!("<a>{}</a>", "<b/>".repeat(size - 2)));
+    }
+
+    #[test]
+    fn what_is_eight_deep_is_written_whole() {
+        let text = format!("{}x{}", "<a>".repeat(8), "</a>".repeat(8));
+        assert_eq!(canonical(&text), text);
     }
 }

@@ -165,6 +165,11 @@ pub(crate) struct Ocsp {
     pub(crate) extensions: Vec<u8>,
     /// A responder of its own, with this name, certified by the authority for signing OCSP or not.
     pub(crate) responder: Option<bool>,
+    /// By which name and which key the issuer is told: those of this certificate of the chain.
+    pub(crate) issuer: (usize, usize),
+    pub(crate) responder_id: Vec<u8>,
+    /// What of the signed part is replaced before it is signed, where it first stands, by what.
+    pub(crate) replaced: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Ocsp {
@@ -177,6 +182,9 @@ impl Ocsp {
             until: Some("20260701000000Z"),
             extensions: Vec::new(),
             responder: None,
+            issuer: (1, 1),
+            responder_id: der(0xA2, &[&der(0x04, &[&[1; 20]])[..]]),
+            replaced: None,
         }
     }
 }
@@ -185,7 +193,8 @@ impl Room {
     /// Makes the response, signed by the device's authority or by its responder.
     pub(crate) fn respond(&self, ocsp: &Ocsp) -> Vec<u8> {
         let certificates = self.certificates();
-        let authority = Certificate::parse(&certificates[1]).unwrap();
+        let [issuer_name, issuer_key] =
+            [ocsp.issuer.0, ocsp.issuer.1].map(|place| Certificate::parse(&certificates[place]).unwrap());
         let hash: &[u8] = match ocsp.hash {
             HashAlgorithm::Sha256 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01],
             HashAlgorithm::Sha384 => &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02],
@@ -195,17 +204,19 @@ impl Room {
             0x30,
             &[
                 &der(0x30, &[&der(0x06, &[hash])[..]])[..],
-                &der(0x04, &[&ocsp.hash.hash(&[authority.parsed().subject().as_raw()])]),
-                &der(0x04, &[&ocsp.hash.hash(&[authority.key_bits()])]),
+                &der(0x04, &[&ocsp.hash.hash(&[issuer_name.parsed().subject().as_raw()])]),
+                &der(0x04, &[&ocsp.hash.hash(&[issuer_key.key_bits()])]),
                 &der(0x02, &[&[ocsp.serial]]),
             ],
         );
         let until = ocsp.until.map(|until| der(0xA0, &[&der(0x18, &[until.as_bytes()])[..]])).unwrap_or_default();
         let from = der(0x18, &[ocsp.from.as_bytes()]);
         let single = der(0x30, &[&id[..], &ocsp.status, &from, &until, &ocsp.extensions]);
-        let responder_id = der(0xA2, &[&der(0x04, &[&[1; 20]])[..]]);
         let produced = der(0x18, &[b"20260501000000Z"]);
-        let data = der(0x30, &[&responder_id[..], &produced, &der(0x30, &[&single[..]])]);
+        let mut data = der(0x30, &[&ocsp.responder_id[..], &produced, &der(0x30, &[&single[..]])]);
+        if let Some((from, to)) = &ocsp.replaced {
+            data = replaced(&data, from, to);
+        }
         let responder = ocsp.responder.map(|certified| {
             let (mut params, key) = (named("Responder"), key());
             params.extended_key_usages =
@@ -244,6 +255,8 @@ pub(crate) struct Manifest {
     pub(crate) reference: String,
     pub(crate) signature_method: String,
     pub(crate) transforms: String,
+    /// What of the signed information is replaced before it is signed, where it first stands, by what.
+    pub(crate) replaced: (String, String),
 }
 
 impl Manifest {
@@ -256,6 +269,7 @@ impl Manifest {
             reference: "URI=\"\"".to_owned(),
             signature_method: "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384".to_owned(),
             transforms: format!("{}{}", transform(&format!("{DSIG}enveloped-signature")), transform(C14N)),
+            replaced: (String::new(), String::new()),
         }
     }
 
@@ -325,6 +339,8 @@ impl Signer {
             manifest.transforms,
             STANDARD.encode(digest)
         );
+        assert!(inside.contains(&manifest.replaced.0));
+        let inside = inside.replacen(&manifest.replaced.0, &manifest.replaced.1, 1);
         let signed = format!(
             "<ds:SignedInfo xmlns=\"{SWID}\" xmlns:ds=\"{DSIG}\" xmlns:ns0=\"{SWID}\" \
              xmlns:ns2=\"http://www.w3.org/2001/04/xmlenc#sha384\">{inside}"
@@ -374,7 +390,7 @@ pub(crate) fn tcb_info_of(fwid: &[u8], flags: &[u8]) -> CustomExtension {
     CustomExtension::from_oid_content(&[2, 23, 133, 5, 4, 1, 1], content)
 }
 
-fn fwid_value(fwid: &[u8]) -> Vec<u8> {
+pub(crate) fn fwid_value(fwid: &[u8]) -> Vec<u8> {
     let algorithm = [0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
     der(0x30, &[&algorithm[..], &der(0x04, &[fwid])])
 }
@@ -387,6 +403,12 @@ pub(crate) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         size => vec![0x82, (size >> 8) as u8, size as u8],
     };
     [&[tag][..], &length, &content].concat()
+}
+
+/// The bytes with what they hold of `from`, where it first stands, replaced.
+pub(crate) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
 }
 
 fn sign(key: &KeyPair, message: &[u8]) -> Vec<u8> {
@@ -413,4 +435,4 @@ fn key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()
 }
 
-const C14N: &str = "http://www.w3.org/2006/12/xml-c14n11";
+pub(crate) const C14N: &str = "http://www.w3.org/2006/12/xml-c14n11";

@@ -4,6 +4,7 @@
 #[path = "../corpus/mod.rs"]
 mod corpus;
 mod forge;
+mod limits;
 
 use attest::{
     FormatError, HashAlgorithm, Tier,
