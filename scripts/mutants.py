@@ -242,7 +242,7 @@ FIRST = [
     ("snp", ["snp", "vectors"]),
     ("tpm/vtpm", ["vtpm", "attest"]),
     ("tpm", ["appraisal", "formats", "attest"]),
-    ("intel", ["intel", "vectors"]),
+    ("intel", ["intel", "quotes", "vectors"]),
     ("nitro/image", ["eif"]),
     ("nitro", ["nitro", "vectors"]),
     ("azure", ["vtpm", "vectors"]),
