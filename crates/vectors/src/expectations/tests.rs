@@ -186,7 +186,7 @@ fn a_policy_is_read_by_bank_by_number_and_in_order() {
         told.collect()
     };
     let one = |name: &str, bank| (name.to_owned(), bank, 1);
-    let policy = json!({ "expected_pcr10": { "sha1": "00", "SHA256": "01", "sha384": null } });
+    let policy = json!({ "expected_pcr10": { "SHA256": "01", "sha1": "00", "sha384": null } });
     assert_eq!(read(policy), [one("pcr10", Some("sha256")), one("pcr10", Some("sha1"))]);
     let policy = json!({ "expected_pcrs": { "sha256": { "0": "00", "7": "01" } } });
     assert_eq!(read(policy), [one("pcr0", Some("sha256")), one("pcr7", Some("sha256"))]);
