@@ -495,7 +495,7 @@ mod tests {
             assert_eq!(printable(other), None, "{other:?}");
         }
         let long = "x".repeat(258);
-        let sized = |size: usize| printable(long[..size].as_bytes()).map(str::len);
+        let sized = |size: usize| printable(&long.as_bytes()[..size]).map(str::len);
         assert_eq!((sized(256), sized(257), sized(258)), (Some(256), None, None));
     }
 
