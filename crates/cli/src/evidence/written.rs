@@ -11,7 +11,8 @@ use attest::detect::{Kind, detect};
 /// The Evidence that bytes which are none themselves stand for, and how it is written: hexadecimal, base64 in either alphabet, with
 /// spaces and line ends anywhere, or the answer of `/dev/sev-guest`.
 pub(crate) fn unwritten(bytes: &[u8]) -> Option<(Kind, Vec<u8>, &'static str)> {
-    let forms: [(&str, fn(&[u8]) -> Option<Vec<u8>>); 3] =
+    type Read = fn(&[u8]) -> Option<Vec<u8>>;
+    let forms: [(&str, Read); 3] =
         [("in hexadecimal", of_hexadecimal), ("in base64", of_base64), ("in a device's buffer", of_device)];
     forms.into_iter().find_map(|(form, read)| {
         let inside = read(bytes)?;
