@@ -197,7 +197,7 @@ fn check_authorities(
     now: Timestamp,
 ) -> Result<(), IbmError> {
     for (at, certificate) in chain.iter().enumerate() {
-        let (issuer, list) = if let Some(issuer) = chain.get(at + 1) {
+        let (issuer, found) = if let Some(issuer) = chain.get(at + 1) {
             (issuer.common_name(), of_issuer(lists, |list| RevocationList::check(list, issuer, now))?)
         } else if anchors.iter().any(|anchor| anchor.spki() == certificate.key().raw) {
             // The anchor itself: who pins it decides how long.
@@ -205,25 +205,29 @@ fn check_authorities(
         } else {
             let anchor = anchors.iter().find(|anchor| anchor.has_issued(certificate));
             let anchor = anchor.ok_or_else(|| IbmError::ListMissing(certificate.common_name()))?;
-            let list = of_issuer(lists, |list| RevocationList::check_pinned(list, anchor, now))?;
-            (anchor.common_name().to_owned(), list)
+            let found = of_issuer(lists, |list| RevocationList::check_pinned(list, anchor, now))?;
+            (anchor.common_name().to_owned(), found)
         };
-        if list.ok_or(IbmError::ListMissing(issuer))?.revokes(certificate) {
+        if found.is_empty() {
+            return Err(IbmError::ListMissing(issuer));
+        }
+        // Of several that hold, an older one does not take back what a newer one says.
+        if found.iter().any(|list| list.revokes(certificate)) {
             return Err(IbmError::AuthorityRevoked(certificate.common_name()));
         }
     }
     Ok(())
 }
 
-/// The list that is of one issuer. One that claims to be and does not hold refuses the whole; others are of other issuers.
+/// The lists that are of one issuer. One that claims to be and does not hold refuses the whole; others are of other issuers.
 fn of_issuer<'a>(
     lists: &'a [Vec<u8>],
     check: impl Fn(&'a [u8]) -> Result<RevocationList<'a>, CertificateFault>,
-) -> Result<Option<RevocationList<'a>>, IbmError> {
-    let mut found = None;
+) -> Result<Vec<RevocationList<'a>>, IbmError> {
+    let mut found = Vec::new();
     for list in lists {
         match check(list) {
-            Ok(list) => found = Some(list),
+            Ok(list) => found.push(list),
             Err(CertificateFault::Issuer) => {}
             Err(fault) => return Err(IbmError::AuthorityList(fault)),
         }

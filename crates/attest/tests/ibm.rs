@@ -68,8 +68,9 @@ enum Above {
     Future,
     OtherIssuer,
     Forged,
-    /// The anchor revoked the authority; or the authority the signing key.
+    /// The anchor revoked the authority, says so in one list of two, or the authority revoked the signing key.
     Revoked,
+    RevokedBefore,
     SignerRevoked,
 }
 
@@ -149,7 +150,7 @@ impl Forge {
             Above::Future => Some(by(dated(2026, 2027, &[], method), &root_issuer)),
             Above::OtherIssuer => Some(by(list(method), &Issuer::from_params(&params(&[]), &root_key))),
             Above::Forged => Some(by(list(method), &Issuer::from_params(&root, &other_key))),
-            Above::Revoked => Some(by(dated(2025, 2027, &[0x77], method), &root_issuer)),
+            Above::Revoked | Above::RevokedBefore => Some(by(dated(2025, 2027, &[0x77], method), &root_issuer)),
         };
         let revoked: &[u64] = if self.above == Above::SignerRevoked { &[0x78] } else { &[] };
         let authority_list = by(dated(2025, 2027, revoked, KeyIdMethod::Sha256), &authority_issuer);
@@ -157,7 +158,8 @@ impl Forge {
             (&root_issuer, root_der.clone(), root_list.into_iter().collect())
         } else {
             let der = authority.signed_by(&authority_key, &root_issuer).unwrap().der().to_vec();
-            (&authority_issuer, der, root_list.into_iter().chain([authority_list]).collect())
+            let another = (self.above == Above::RevokedBefore).then(|| by(list(KeyIdMethod::Sha256), &root_issuer));
+            (&authority_issuer, der, root_list.into_iter().chain(another).chain([authority_list]).collect())
         };
         let evidence = HostKeyDocument {
             document: document.signed_by(&key(), &document_issuer).unwrap().der().to_vec(),
@@ -189,7 +191,9 @@ fn the_anchors_list_counts_for_the_authority_below_it() {
     assert_eq!(with(Above::Expired), Err(IbmError::AuthorityList(CertificateFault::Expired)));
     assert_eq!(with(Above::Future), Err(IbmError::AuthorityList(CertificateFault::NotYetValid)));
     assert_eq!(with(Above::Forged), Err(IbmError::AuthorityList(CertificateFault::Signature)));
-    assert_eq!(with(Above::Revoked), Err(IbmError::AuthorityRevoked("Authority".to_owned())));
+    for above in [Above::Revoked, Above::RevokedBefore] {
+        assert_eq!(with(above), Err(IbmError::AuthorityRevoked("Authority".to_owned())));
+    }
     assert_eq!(with(Above::SignerRevoked), Err(IbmError::AuthorityRevoked(IBM.to_owned())));
 }
 

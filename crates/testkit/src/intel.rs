@@ -332,7 +332,8 @@ pub fn extension(svns: &[u8], pce_svn: u8, fmspc: &[u8], ppid: &[u8]) -> Vec<u8>
     element(0x30, &fields.concat())
 }
 
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+/// An element of DER of at most 64 KiB.
+pub fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let size = content.len();
     let head = match size {
         0..=0x7F => vec![tag, size as u8],

@@ -245,17 +245,9 @@ const OID_SGX_CONFIGURATION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF8, 0x4D, 0x01,
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
-    use super::*;
+    use testkit::intel::element;
 
-    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-        let size = content.len();
-        let head = match size {
-            0..=0x7F => vec![tag, size as u8],
-            0x80..=0xFF => vec![tag, 0x81, size as u8],
-            _ => vec![tag, 0x82, (size >> 8) as u8, size as u8],
-        };
-        [&head[..], content].concat()
-    }
+    use super::*;
 
     fn pair(arcs: &[u8], value: &[u8]) -> Vec<u8> {
         element(SEQUENCE, &[element(OBJECT_IDENTIFIER, &[OID_SGX, arcs].concat()), value.to_vec()].concat())
